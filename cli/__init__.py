@@ -1,0 +1,1 @@
+"""The command line of seqtrain: words to a configuration, one library call, an exit code."""

@@ -1,0 +1,38 @@
+"""``seqtrain evaluate``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from seqtrain_cli.apply import applying, as_source, given
+from seqtrain_cli.progress import StderrListener
+
+
+@click.command("evaluate", short_help="Scores on a labelled table.")
+@click.argument("run")
+@click.argument("table")
+@click.option("-o", "--output", default="-", help="CSV or TSV of the scores; standard output by default.")
+@click.option("--split-column", metavar="COLUMN", help="Score each set apart; found when it is obvious.")
+@applying
+def command(run: str, table: str, output: str, split_column: str | None, **settings: Any) -> None:
+    """Score a finetuned RUN on the labels of a table: one row per set and metric, with 95 % intervals."""
+    from seqtrain.io.delimited import write_table
+    from seqtrain.recipes.apply import ApplyConfig, evaluate_file
+
+    with StderrListener() as listener:
+        config = ApplyConfig(run=run, **given(settings))
+        scored = evaluate_file(as_source(table), config, listener, split_column=split_column)
+    nothing = (float("nan"), float("nan"))
+    rows = (
+        [each.name, each.num_records, name, *(_cell(x) for x in (value, *each.intervals.get(name, nothing)))]
+        for each in scored
+        for name, value in each.metrics.items()
+    )
+    write_table(as_source(output), ("set", "records", "metric", "value", "low", "high"), rows)
+
+
+def _cell(value: float) -> float | str:
+    """A number to six digits, or nothing where it is not defined."""
+    return "" if value != value else round(value, 6)

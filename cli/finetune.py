@@ -1,0 +1,39 @@
+"""``seqtrain finetune``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from seqtrain_cli import options
+from seqtrain_cli.train import run_training
+
+
+@click.command("finetune", short_help="Learn labels from a table.")
+@click.argument("table")
+@click.option(
+    "--target", multiple=True, metavar="COLUMN", help="Label column; several for a regression of several numbers."
+)
+@click.option("--sequence-column", metavar="COLUMN", help="Found when it is obvious.")
+@click.option("--split-column", metavar="COLUMN", help="Cells begin with train, val/dev or test; else a split is made.")
+@click.option("--mask-column", metavar="COLUMN", help="0 and 1 per residue: which labels count.")
+@click.option("--weight-column", metavar="COLUMN", help="Weight of each record in the loss.")
+@click.option(
+    "--task",
+    type=click.Choice(["auto", "regression", "classification", "multilabel", "residue"]),
+    help="What the labels are; auto looks at them and says what it took.",
+)
+@click.option("--epochs", type=options.Count(), help="Budget in passes over the training records.")
+@click.option("--head-learning-rate", type=float, help="Peak rate of the new head.")
+@options.training
+def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:
+    """Train on labelled sequences, from a pretrained run or from scratch.
+
+    TABLE is CSV, TSV (plain or gzipped) or Parquet. The columns of sequences and labels and the kind of task are found
+    when they are obvious; what was taken is said. Predictions come back with the table's class names and units.
+    """
+    from seqtrain.config import FinetuneConfig
+    from seqtrain.recipes.finetune import finetune
+
+    run_training(FinetuneConfig, finetune, config, settings, overwrite=overwrite, dry_run=dry_run)

@@ -1,0 +1,103 @@
+"""The group of commands; each is imported when it is run, so that ``--help`` needs no torch."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+
+import click
+
+from seqtrain.errors import InputError, RunError, Stopped
+
+COMMANDS = {
+    "demo": "Run the main job on the sample that ships: pretrain, finetune, predict, report.",
+    "pretrain": "Train a masked language model on unlabelled sequences (FASTA).",
+    "finetune": "Train on labelled sequences (CSV, TSV, Parquet), from a pretrained run or from scratch.",
+    "predict": "Predict labels for sequences (FASTA or table).",
+    "evaluate": "Score a finetuned run on a labelled table.",
+    "embed": "Write embeddings of sequences (FASTA or table) to a .npz file.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of this package with their name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the job."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"seqtrain_cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="seqtrain")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def seqtrain(debug: bool) -> None:
+    """Train models on biological sequences: pretrain on a FASTA, finetune on a table, predict.
+
+    \b
+      seqtrain pretrain proteins.fasta.gz -o runs/base
+      seqtrain finetune labels.csv --from runs/base -o runs/labels
+      seqtrain predict runs/labels new.fasta -o predictions.csv
+
+    Running the same training command again continues where it stopped.
+    Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 130 Ctrl-C, 143 SIGTERM.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code; errors are one line on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        seqtrain.main(args=arguments, prog_name="seqtrain", standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as leave:
+        code = leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output went away (| head): there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        code = _explain(error)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> int:
+    """One line on stderr; the exit code."""
+    if isinstance(error, InputError):
+        click.echo(f"error: {error}", err=True)
+        return 2
+    if isinstance(error, Stopped):
+        click.echo(str(error), err=True)
+        return 128 + error.signal_number
+    if isinstance(error, RunError | OSError | MemoryError):
+        click.echo(f"error: {str(error) or type(error).__name__}", err=True)
+        return 1
+    text = " ".join(str(error).split())
+    click.echo(f"error: unexpected {type(error).__name__}: {text}; rerun as seqtrain --debug … and report it", err=True)
+    return 1
+
+
+if __name__ == "__main__":
+    main()

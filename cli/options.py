@@ -1,0 +1,86 @@
+"""Options that several commands share, and how their words become values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9}
+
+
+class Count(click.ParamType[int]):
+    """A whole number, also written as 1e9, 3M, 2.5k or 300_000."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Text to a number; a usage error for anything else."""
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().lower()
+        scale = _SUFFIXES.get(text[-1:], 1)
+        try:
+            number = float(text[:-1] if scale > 1 else text) * scale
+        except ValueError:
+            self.fail(f"{value!r} is not a number; write it as 1000000, 1e6 or 1M", param, ctx)
+        if not number.is_integer():
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        return int(number)
+
+
+def apply(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Several options as one decorator, shown in the order given."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+device = click.option("--device", help="auto (the default), cpu, cuda, cuda:N or mps.")
+precision = click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="auto: bf16 on CUDA, else fp32."
+)
+bad_records = click.option(
+    "--bad-records",
+    type=click.Choice(["error", "drop"]),
+    help="Stop at a record that cannot be used (the default), or drop it and count it.",
+)
+alphabet = click.option(
+    "--alphabet",
+    type=click.Choice(["auto", "protein", "dna", "rna", "codon"]),
+    help="What the sequences are written in; auto takes proteins and asks about nucleotides.",
+)
+config = click.option(
+    "--config", type=click.Path(), help="TOML file with any of these settings; options given here win over it."
+)
+
+training = apply(
+    click.option("-o", "--output", help="Run directory; by default runs/<command>-<input>."),
+    click.option("--from", "init_from", metavar="RUN", help="Start from a run directory or an ESM-2 folder."),
+    click.option("--model", type=click.Choice(["transformer", "cnn"]), help="From scratch: which network."),
+    click.option("--size", help="From scratch: 100K, 300K, 1M (the default on a CPU), 3M, 8M (on a GPU), 35M …"),
+    alphabet,
+    click.option("--max-length", type=Count(), help="Letters; longer sequences are treated as --long says (1022)."),
+    click.option("--long", type=click.Choice(["crop", "window", "drop", "error"]), help="What to do with longer ones."),
+    bad_records,
+    click.option("--steps", type=Count(), help="Budget in updates, instead of the other budget."),
+    click.option("--tokens-per-step", type=Count(), help="Letters and special tokens per update."),
+    click.option("--tokens-per-microbatch", type=Count(), help="Computed at once; lower it when memory runs out."),
+    click.option("--learning-rate", type=float, help="Peak rate."),
+    click.option("--weight-decay", type=float, help="Of matrices, not of biases, norms and embeddings (0.01)."),
+    click.option("--warmup-fraction", type=float, help="Of the steps (0.1)."),
+    click.option("--dropout", type=float, help="Fraction."),
+    click.option("--num-evaluations", type=Count(), help="Scorings of the held-out records while training."),
+    click.option("--seed", type=int, help="Of everything random (0)."),
+    device,
+    precision,
+    click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard events too."),
+    config,
+    click.option("--overwrite", is_flag=True, help="Start anew what the run directory holds."),
+    click.option("--dry-run", is_flag=True, help="Show configuration, ledger and model; train and write nothing."),
+)

@@ -1,0 +1,32 @@
+"""What ``pretrain`` and ``finetune`` have in common: options to a configuration, one call, progress on stderr."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqtrain_cli.progress import StderrListener
+
+if TYPE_CHECKING:
+    from seqtrain.config import RunConfig
+
+
+def run_training(
+    kind: type[RunConfig],
+    recipe: Callable[..., Any],
+    config_path: str | None,
+    settings: dict[str, Any],
+    *,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Read the configuration and train, showing what happens."""
+    from seqtrain.config import read_config
+
+    config = read_config(kind, Path(config_path) if config_path else None, settings)
+    command = shlex.join(["seqtrain", *sys.argv[1:]])
+    with StderrListener() as listener:
+        recipe(config, listener, command=command, overwrite=overwrite, dry_run=dry_run)

@@ -1,0 +1,199 @@
+"""Configurations as frozen dataclasses: read from TOML, written back as TOML, compared when a run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from seqtrain.errors import InputError
+from seqtrain.io.records import BadRecords, Long
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What pretraining and finetuning share. None means: chosen for the data and the device, and written down."""
+
+    output: str | None = None
+    """The run directory."""
+    alphabet: str = "auto"
+    model: Literal["transformer", "cnn"] | None = None
+    size: str | None = None
+    """Name of a size, such as 1M or 8M."""
+    init_from: str | None = None
+    """A run directory or an ESM-2 folder to take the weights from."""
+    max_length: int = 1022
+    """Letters; longer sequences are handled as ``long`` says."""
+    long: Long = "window"
+    bad_records: BadRecords = "error"
+    steps: int | None = None
+    """Optimiser updates."""
+    tokens_per_step: int | None = None
+    tokens_per_microbatch: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.1
+    dropout: float | None = None
+    num_evaluations: int | None = None
+    """Evenly spread over the training, the last one at its end."""
+    seed: int = 0
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(RunConfig):
+    """Masked language modelling on unlabelled sequences."""
+
+    inputs: tuple[str, ...] = ()
+    """FASTA files or globs."""
+    valid: str | None = None
+    """FASTA of held-out sequences; None holds some of the inputs out."""
+    long: Long = "crop"
+    residues: int | None = None
+    """Budget of letters to train on, counted with repetitions."""
+    masked_fraction: float = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(RunConfig):
+    """Supervised learning from a table."""
+
+    table: str = ""
+    target: tuple[str, ...] = ()
+    sequence_column: str | None = None
+    split_column: str | None = None
+    mask_column: str | None = None
+    weight_column: str | None = None
+    task: Literal["auto", "regression", "classification", "multilabel", "residue"] = "auto"
+    epochs: int | None = None
+    head_learning_rate: float | None = None
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def read_config(kind: type[Config], path: Path | None, options: Mapping[str, Any]) -> Config:
+    """A configuration from a TOML file, overridden by the options that were given on the command line.
+
+    Raises:
+        InputError: a file that is missing or not TOML; a key (with the nearest match), type or value that does not fit.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; check the path of --config") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not TOML: {error}; correct it") from None
+    where = f"{path}: " if path is not None else ""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(hints))}"
+            raise InputError(f"{where}unknown key {name!r}; {meant}")
+        values[name] = _fitted(f"{where}{name}", value, hints[name])
+    values |= {name: value for name, value in options.items() if value is not None and value != ()}
+    config = kind(**values)
+    _check_ranges(config)
+    return config
+
+
+def _fitted(name: str, value: Any, hint: Any) -> Any:
+    """The value in the type of its field; whole numbers pass as floats, and lists as tuples."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        hint = next(argument for argument in arguments if argument is not type(None))
+        return _fitted(name, value, hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{name} = {value!r}: choose from {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        if isinstance(value, str):
+            return (value,)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise InputError(f"{name} = {value!r}: must be a list of texts")
+        return tuple(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"{name} = {value!r}: must be {_TYPE_NAMES[hint]}")
+    return value
+
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
+_POSITIVE = (
+    "max_length", "steps", "tokens_per_step", "tokens_per_microbatch", "learning_rate", "head_learning_rate",
+    "num_evaluations", "residues", "epochs",
+)  # fmt: skip
+_FRACTIONS = ("warmup_fraction", "dropout", "masked_fraction")
+
+
+def _check_ranges(config: RunConfig) -> None:
+    for name in _POSITIVE:
+        value = getattr(config, name, None)
+        if value is not None and not value > 0:
+            raise InputError(f"{option(name)} {value}: must be greater than 0")
+    for name in _FRACTIONS:
+        value = getattr(config, name, None)
+        if value is not None and not 0 <= value < 1:
+            raise InputError(f"{option(name)} {value}: must be at least 0 and less than 1")
+    if config.weight_decay < 0:
+        raise InputError(f"--weight-decay {config.weight_decay}: must not be negative")
+    if getattr(config, "masked_fraction", 0.15) == 0:
+        raise InputError("--masked-fraction 0: nothing would be asked for; 0.15 is usual")
+
+
+def option(name: str) -> str:
+    """The command-line spelling of a field."""
+    return {"init_from": "--from"}.get(name, f"--{name.replace('_', '-')}")
+
+
+def to_toml(config: RunConfig) -> str:
+    """TOML text of all fields that are set; :func:`read_config` reads it back to an equal configuration."""
+    lines = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value is None:
+            continue
+        # TOML's basic strings, numbers, booleans and arrays are JSON's, for every value that occurs here.
+        lines.append(
+            f"{field.name} = {json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What changed between two sets of facts, in words."""
+    return [
+        f"{name}: {before.get(name)!r} then, {now.get(name)!r} now"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+_NOT_DECIDING = ("output", "tensorboard", "inputs", "valid", "table", "init_from")
+"""Where things lie does not matter: the contents of the inputs are compared by their hashes."""
+
+
+def facts(config: RunConfig) -> dict[str, Any]:
+    """The fields that decide what a training computes, as plain values."""
+    values = dataclasses.asdict(config)
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if name not in _NOT_DECIDING
+    }

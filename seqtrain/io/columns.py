@@ -1,0 +1,180 @@
+"""Which column is what: sequences, labels, sets, masks and weights are found when they are obvious, else asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seqtrain.errors import InputError
+from seqtrain.io.delimited import Table
+from seqtrain.io.splits import set_of
+
+_SEQUENCE_NAMES = (
+    "sequence", "seq", "protein", "protein_sequence", "aa_seq", "aa_sequence", "mutated_sequence", "primary",
+)  # fmt: skip
+_TARGET_NAMES = ("target", "label", "labels", "y", "fitness", "score", "dms_score", "class")
+_IDENTIFIER_NAMES = ("id", "identifier", "name", "accession", "entry", "uniprot", "uniprot_id", "pdb_id", "mutant", "")
+_SPLIT_NAMES = ("set", "split", "stage", "partition", "subset")
+_MASK_NAMES = ("mask", "resolved")
+_MAX_INTEGER_CLASSES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The part that each column of a table plays."""
+
+    sequence: str
+    targets: tuple[str, ...] = ()
+    identifier: str | None = None
+    split: str | None = None
+    mask: str | None = None
+    weight: str | None = None
+
+    def words(self) -> str:
+        """Which column was taken for what."""
+        parts = {
+            "sequences": self.sequence, "labels": ", ".join(self.targets), "names": self.identifier,
+            "sets": self.split, "mask": self.mask, "weights": self.weight,
+        }  # fmt: skip
+        return "; ".join(f"{part} from column {name!r}" for part, name in parts.items() if name)
+
+
+def find_columns(
+    table: Table,
+    *,
+    sequence: str | None = None,
+    targets: Sequence[str] = (),
+    split: str | None = None,
+    mask: str | None = None,
+    weight: str | None = None,
+    want_targets: bool = True,
+) -> Columns:
+    """Take the columns that were named, and find the others.
+
+    Raises:
+        InputError: a named column that does not exist, or a part that more than one column, or none, could play.
+    """
+    for name in (sequence, split, mask, weight, *targets):
+        if name is not None:
+            table.column(name)
+    sequence = sequence or _find_sequence_column(table)
+    identifier = _named(table, _IDENTIFIER_NAMES, {sequence, *targets})
+    split = split or _find_split_column(table, {sequence, *targets})
+    if want_targets and not targets:
+        targets = (_find_target_column(table, {sequence, identifier, split, mask, weight}),)
+    if mask is None and len(targets) == 1:
+        mask = _find_mask_column(table, {sequence, *targets}, sequence)
+    return Columns(
+        sequence=sequence, targets=tuple(targets), identifier=identifier, split=split, mask=mask, weight=weight
+    )
+
+
+def infer_task_kind(table: Table, columns: Columns) -> tuple[str, str]:
+    """The kind of task that the label columns look like, and why, in words.
+
+    Raises:
+        InputError: labels that could be more than one kind.
+    """
+    if len(columns.targets) > 1:
+        return "regression", "several label columns"
+    name = columns.targets[0]
+    cells = [cell for cell in table.column(name) if cell]
+    if not cells:
+        raise InputError(f"{table.path}: column {name!r} is empty; choose another --target")
+    sequences = table.column(columns.sequence)
+    pairs = [(s, c) for s, c in zip(sequences, table.column(name), strict=True) if c]
+    same_length = sum(len(s) == len(c) for s, c in pairs)
+    letters = set().union(*(set(c) for _, c in pairs[:1000]))
+    if len(letters) <= 40 and same_length >= 0.9 * len(pairs) and max(len(c) for _, c in pairs) > 1:
+        return "residue", "each label is as long as its sequence"
+    distinct = sorted(set(cells))
+    numbers = [cell for cell in distinct if _as_float(cell) is not None]
+    if len(numbers) >= 0.9 * len(distinct):
+        return _numeric_kind(table.path, name, distinct)
+    if any(mark in cell for mark in ";|" for cell in distinct):
+        return "multilabel", "labels joined by ; or |"
+    if len(distinct) > max(20, len(cells) // 2):
+        raise InputError(
+            f"{table.path}: column {name!r} has {len(distinct):,} different texts in {len(cells):,} rows; "
+            "choose another --target, or say --task classification if they are classes"
+        )
+    return "classification", f"{len(distinct)} different texts"
+
+
+def _numeric_kind(path: str, name: str, distinct: list[str]) -> tuple[str, str]:
+    if not all(_is_integer(cell) for cell in distinct):
+        return "regression", "the labels are numbers"
+    if len(distinct) <= _MAX_INTEGER_CLASSES:
+        return "classification", f"{len(distinct)} different whole numbers"
+    raise InputError(
+        f"{path}: column {name!r} has {len(distinct):,} different whole numbers; "
+        "say --task regression if they are amounts, --task classification if they are classes"
+    )
+
+
+def _as_float(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _is_integer(cell: str) -> bool:
+    return cell.strip().lstrip("+-").isdigit()
+
+
+def _named(table: Table, names: Sequence[str], taken: set[str]) -> str | None:
+    """The column with the first of some usual names that is not taken yet."""
+    by_lower = {column.lower().strip(): column for column in reversed(table.columns) if column not in taken}
+    return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+def _find_sequence_column(table: Table) -> str:
+    usual = [column for column in table.columns if column.lower().strip() in _SEQUENCE_NAMES]
+    candidates = usual or [column for column, cells in table.columns.items() if _look_like_sequences(cells)]
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise InputError(
+            f"{table.path}: no column looks like sequences (columns: {', '.join(table.columns)}); name it: --sequence-column"
+        )
+    raise InputError(
+        f"{table.path}: columns {', '.join(candidates)} could hold the sequences; choose: --sequence-column"
+    )
+
+
+def _look_like_sequences(cells: Sequence[str]) -> bool:
+    sample = [cell for cell in cells[:200] if cell]
+    lettered = [cell for cell in sample if len(cell) >= 5 and cell.replace("*", "").replace("-", "").isalpha()]
+    upper = [cell for cell in lettered if cell.isupper() or len(cell) >= 30]
+    return bool(sample) and len(upper) >= 0.9 * len(sample) and len(set(sample)) > 0.5 * len(sample)
+
+
+def _find_split_column(table: Table, taken: set[str]) -> str | None:
+    name = _named(table, _SPLIT_NAMES, taken)
+    return name if name and any(set_of(cell) == "train" for cell in set(table.columns[name])) else None
+
+
+def _find_target_column(table: Table, taken: set[str | None]) -> str:
+    free = [column for column in table.columns if column not in taken]
+    usual = [column for column in free if column.lower().strip() in _TARGET_NAMES]
+    if len(usual) == 1:
+        return usual[0]
+    reserved = {*_IDENTIFIER_NAMES, *_SPLIT_NAMES, *_MASK_NAMES, *_SEQUENCE_NAMES}
+    rest = usual or [column for column in free if column.lower().strip() not in reserved]
+    if len(rest) == 1:
+        return rest[0]
+    if not rest:
+        raise InputError(
+            f"{table.path}: no column is left to be the label (columns: {', '.join(table.columns)}); add one"
+        )
+    raise InputError(f"{table.path}: columns {', '.join(rest)} could be the label; choose: --target {rest[0]}")
+
+
+def _find_mask_column(table: Table, taken: set[str], sequence: str) -> str | None:
+    """A column of 0 and 1, one for each residue."""
+    name = _named(table, _MASK_NAMES, taken)
+    if name is None:
+        return None
+    pairs = zip(table.columns[name], table.columns[sequence], strict=True)
+    return name if all(len(mask) == len(text) and not mask.strip("01") for mask, text in pairs) else None

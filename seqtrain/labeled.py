@@ -1,0 +1,175 @@
+"""From a table to something to learn from: sequences, targets, sets and weights, row by row accounted for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqtrain.batching import IGNORED
+from seqtrain.errors import InputError
+from seqtrain.io.columns import Columns
+from seqtrain.io.delimited import Table
+from seqtrain.io.inputs import raw_rows
+from seqtrain.io.records import Record, RecordReader
+from seqtrain.io.splits import TRAIN, Split, make_split, set_of, split_from_column
+from seqtrain.io.store import SequenceStore
+from seqtrain.tasks import Task, TaskKind, fit_task, is_number
+
+_MAX_LISTED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledData:
+    """N labelled sequences."""
+
+    store: SequenceStore
+    rows: NDArray[np.int64]
+    """(N,) the row of the table that each sequence comes from."""
+    labels: list[list[str]]
+    """N rows of label cells, as they stand in the table."""
+    task: Task
+    targets: NDArray[np.generic]
+    """(N,) or (N, K), or (total letters,) for per-residue tasks."""
+    weights: NDArray[np.float32] | None
+    """(N,)."""
+    split: Split
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The usable rows of a table."""
+
+    records: list[Record]
+    rows: NDArray[np.int64]
+
+    def cells(self, table: Table, column: str) -> list[str]:
+        column_cells = table.column(column)
+        return [column_cells[row] for row in self.rows]
+
+
+def read_labeled(
+    table: Table, columns: Columns, kind: TaskKind, reader: RecordReader, *, seed: int, task: Task | None = None
+) -> LabeledData:
+    """Read the labelled rows of a table.
+
+    Args:
+        reader: judges the sequences; must yield bad records (``keep_bad``), so that rows and records stay aligned.
+        task: a task fitted before, for scoring new data; None fits one to the training rows.
+
+    Raises:
+        InputError: a row that cannot be used (unless the reader drops such rows), or labels that cannot be learnt.
+    """
+    problems = (_problem(table, columns, kind, row, reader.alphabet.bases_per_letter) for row in range(len(table)))
+    judged = list(reader(raw_rows(table, columns, problems)))
+    kept = np.array([row for row, record in enumerate(judged) if len(record.letters)], dtype=np.int64)
+    if not len(kept):
+        raise InputError(
+            f"{table.path}: no usable rows are left of {len(judged):,}; see the ledger for what was dropped"
+        )
+    rows = _Rows([judged[row] for row in kept], kept)
+    labels = [[table.columns[name][row].strip() for name in columns.targets] for row in kept]
+    split = _split(table, columns, kind, rows, labels, seed)
+    train = split.sets == TRAIN
+    fitted = task or fit_task(kind, columns.targets, labels, train)
+    if task is not None:
+        _check_known(task, labels, [record.place for record in rows.records])
+    targets = fitted.encode(labels)
+    if columns.mask is not None and fitted.per_residue:
+        mask = "".join(rows.cells(table, columns.mask)).encode()
+        targets = np.where(np.frombuffer(mask, np.uint8) == ord("1"), targets, IGNORED)
+    weights = None
+    if columns.weight is not None:
+        weights = np.array([float(cell) for cell in rows.cells(table, columns.weight)], dtype=np.float32)
+    return LabeledData(
+        store=SequenceStore.in_memory(rows.records, reader.alphabet),
+        rows=kept,
+        labels=labels,
+        task=fitted,
+        targets=targets,
+        weights=weights,
+        split=split,
+        warnings=_class_warnings(fitted, kind, labels, train),
+    )
+
+
+def _problem(table: Table, columns: Columns, kind: TaskKind, row: int, bases_per_letter: int) -> str:
+    """Why a row cannot be used, apart from its sequence; "" when it can."""
+    cells = [table.columns[name][row].strip() for name in columns.targets]
+    sequence = "".join(table.columns[columns.sequence][row].split())
+    if not any(cells) and kind != "multilabel":
+        return f"no label: column {columns.targets[0]!r} is empty"
+    if kind == "regression":
+        for name, cell in zip(columns.targets, cells, strict=True):
+            if cell and not is_number(cell):
+                hint = " (a decimal comma? write a point)" if is_number(cell.replace(",", ".")) else ""
+                return f"a label that is not a finite number: {cell!r} in column {name!r}{hint}"
+    if kind == "classification" and cells[0].lower() in ("nan", "inf", "-inf"):
+        return f"a label that is not a finite number: {cells[0]!r} in column {columns.targets[0]!r}"
+    if kind == "residue":
+        length = len(sequence.removesuffix("*")) // bases_per_letter
+        for name in filter(None, (columns.targets[0], columns.mask)):
+            found = len(table.columns[name][row].strip())
+            if found != length:
+                return f"labels and residues differ in number: {found} in column {name!r} for {length} residues"
+    if columns.split is not None and set_of(table.columns[columns.split][row]) is None:
+        return f"a set that is neither train, valid nor test: {table.columns[columns.split][row]!r}"
+    if columns.weight is not None:
+        weight = table.columns[columns.weight][row]
+        if not is_number(weight) or float(weight) < 0 or not math.isfinite(float(weight)):
+            return f"a weight that is not a number of at least 0: {weight!r}"
+    return ""
+
+
+def _split(table: Table, columns: Columns, kind: TaskKind, rows: _Rows, labels: list[list[str]], seed: int) -> Split:
+    strata = [row[0] for row in labels] if kind == "classification" else None
+    if columns.split is not None:
+        try:
+            return split_from_column(rows.cells(table, columns.split), strata, seed)
+        except InputError as error:
+            raise InputError(f"{table.path}: {error}") from None
+    return make_split(len(labels), strata, seed)
+
+
+def _check_known(task: Task, labels: list[list[str]], places: list[str]) -> None:
+    """Labels to be scored must be among those that the model was trained on."""
+    if not hasattr(task, "classes"):
+        return
+    for place, row in zip(places, labels, strict=True):
+        names = set(row[0]) if task.per_residue else {row[0]}
+        if hasattr(task, "separator"):
+            names = {name.strip() for name in row[0].split(task.separator) if name.strip()}
+        unknown = sorted(names - set(task.classes))
+        if unknown:
+            raise InputError(
+                f"{place}: label {unknown[0]!r} is not among the classes of this run ({', '.join(task.classes[:10])}"
+                f"{', …' if len(task.classes) > 10 else ''}); correct it, or finetune again with it"
+            )
+
+
+def _class_warnings(task: Task, kind: TaskKind, labels: list[list[str]], train: NDArray[np.bool_]) -> list[str]:
+    """What the label counts make impossible, in words."""
+    if kind != "classification":
+        return []
+    counts: dict[str, int] = {}
+    in_train: set[str] = set()
+    for row, learnt in zip(labels, train.tolist(), strict=True):
+        counts[row[0]] = counts.get(row[0], 0) + 1
+        if learnt:
+            in_train.add(row[0])
+    warnings = []
+    single = [name for name, count in counts.items() if count == 1]
+    if single:
+        warnings.append(f"{_list(single)} with one member: either learnt or scored, never both")
+    unseen = [name for name in counts if name not in in_train]
+    if unseen:
+        warnings.append(f"{_list(unseen)} without a training record: every such record will be missed")
+    return warnings
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:_MAX_LISTED])) + (", …" if len(names) > _MAX_LISTED else "")
+    return f"class {shown}" if len(names) == 1 else f"{len(names)} classes ({shown})"

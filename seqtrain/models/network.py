@@ -1,0 +1,129 @@
+"""A body and a head: what a batch goes into and logits come out of; and their configs as plain dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any, get_args
+
+from torch import Tensor, nn
+
+from seqtrain.batch import Batch
+from seqtrain.errors import InputError
+from seqtrain.models.cnn import CNN, CNNConfig
+from seqtrain.models.heads import (
+    LanguageModelHead,
+    LanguageModelHeadConfig,
+    PositionHead,
+    PositionHeadConfig,
+    SequenceHead,
+    SequenceHeadConfig,
+)
+from seqtrain.models.transformer import Transformer, TransformerConfig
+
+BodyConfig = TransformerConfig | CNNConfig
+HeadConfig = LanguageModelHeadConfig | SequenceHeadConfig | PositionHeadConfig
+Body = Transformer | CNN
+Head = LanguageModelHead | SequenceHead | PositionHead
+
+
+class Network(nn.Module):
+    """A body, which turns ids into hidden states, and a head, which turns those into logits."""
+
+    body: Body
+    head: Head
+
+    def __init__(self, body: Body, head: Head) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The logits of a batch.
+
+        Returns:
+            (M, V) at batch.decode, or (T, V) without it, from a language model head; (B, K) from a sequence head;
+            (T, K) from a position head.
+        """
+        if isinstance(self.head, LanguageModelHead):
+            hidden = self.body(batch.inputs, batch.boundaries, batch.decode)
+            logits: Tensor = self.head(hidden, self.body.embedding.weight)
+            return logits
+        hidden = self.body(batch.inputs, batch.boundaries)
+        if isinstance(self.head, SequenceHead):
+            logits = self.head(hidden, batch.segments, batch.residues, len(batch))
+        else:
+            logits = self.head(hidden)
+        return logits
+
+
+def build(body_config: BodyConfig, head_config: HeadConfig) -> Network:
+    """A network with fresh weights, drawn from torch's global generator: call torch.manual_seed first.
+
+    Raises:
+        InputError: a language model head for another vocabulary than the body's.
+    """
+    body = body_config.build()
+    return Network(body, build_head(body, head_config))
+
+
+def build_head(body: Body, head_config: HeadConfig) -> Head:
+    """A head with fresh weights that fits a body.
+
+    Raises:
+        InputError: a language model head for another vocabulary than the body's.
+    """
+    if isinstance(head_config, LanguageModelHeadConfig):
+        expected = body.config.vocabulary_size
+        if head_config.vocabulary_size != expected:
+            raise InputError(
+                f"the language model head has {head_config.vocabulary_size} tokens and its body {expected}; "
+                f"give both the same vocabulary_size"
+            )
+    return head_config.build(body.width)
+
+
+def to_dict(config: BodyConfig | HeadConfig) -> dict[str, Any]:
+    """The fields of a config and, as "kind", the name of its class: numbers, strings and lists only."""
+    plain: dict[str, Any] = {"kind": type(config).__name__}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        plain[field.name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def body_from_dict(plain: Mapping[str, Any], place: str = "body") -> BodyConfig:
+    """The inverse of :func:`to_dict` for bodies; place names the source in errors.
+
+    Raises:
+        InputError: an unknown kind or key, a missing key, or a value that the config refuses.
+    """
+    config: BodyConfig = _from_dict(plain, get_args(BodyConfig), place)
+    return config
+
+
+def head_from_dict(plain: Mapping[str, Any], place: str = "head") -> HeadConfig:
+    """The inverse of :func:`to_dict` for heads; place names the source in errors.
+
+    Raises:
+        InputError: an unknown kind or key, a missing key, or a value that the config refuses.
+    """
+    config: HeadConfig = _from_dict(plain, get_args(HeadConfig), place)
+    return config
+
+
+def _from_dict(plain: Mapping[str, Any], kinds: tuple[type, ...], place: str) -> Any:
+    choices = {kind.__name__: kind for kind in kinds}
+    kind = plain.get("kind")
+    if kind not in choices:
+        raise InputError(f"{place}: kind is {kind!r}; choose one of {', '.join(choices)}")
+    known = {field.name: field for field in fields(choices[kind])}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    del values["kind"]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"{place}: {kind} has no {unknown[0]!r}; it has {', '.join(known)}")
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in values]
+    if missing:
+        raise InputError(f"{place}: {kind} needs {missing[0]!r}; add it")
+    return choices[kind](**values)

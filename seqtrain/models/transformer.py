@@ -1,0 +1,207 @@
+"""The transformer encoder of ESM-2 (Lin et al. 2023), computed on packed sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqtrain.errors import InputError
+from seqtrain.models.checks import require_fraction, require_positive, require_whole
+from seqtrain.models.layers import Attention, Packing, Rotary, activation_dtype, rotate
+
+TRAINED_MASKED_FRACTION = 0.15 * 0.8
+"""Share of <mask> among the positions that ESM-2 saw in training, which its token dropout rescales to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Shape of a :class:`Transformer`."""
+
+    vocabulary_size: int = 33
+    width: int
+    depth: int
+    """Layers."""
+    num_heads: int
+    feedforward: int | None = None
+    """Width inside the feed-forward part; None means 4 * width."""
+    dropout: float = 0.0
+    """Of what each half of a layer adds to the residual stream. Attention weights are not dropped, as in ESM-2."""
+    mask_id: int | None = 32
+    """Id of <mask>; None for a vocabulary without it."""
+    token_dropout: bool = True
+    """Zero the embeddings of <mask> and rescale the others, as ESM-2 does."""
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        for name in ("vocabulary_size", "width", "depth", "num_heads", "inner_width"):
+            require_whole(owner, name, getattr(self, name), 1)
+        require_fraction(owner, "dropout", self.dropout)
+        require_positive(owner, "layer_norm_eps", self.layer_norm_eps)
+        if self.width % (2 * self.num_heads):
+            raise InputError(
+                f"{owner}: width {self.width} does not give {self.num_heads} heads of one even size; "
+                f"make it a multiple of {2 * self.num_heads}"
+            )
+        if self.mask_id is not None:
+            require_whole(owner, "mask_id", self.mask_id, 0)
+            if self.mask_id >= self.vocabulary_size:
+                raise InputError(f"{owner}: mask_id {self.mask_id} is not below vocabulary_size {self.vocabulary_size}")
+
+    @property
+    def inner_width(self) -> int:
+        """Width inside the feed-forward part."""
+        return 4 * self.width if self.feedforward is None else self.feedforward
+
+    @property
+    def head_size(self) -> int:
+        return self.width // self.num_heads
+
+    @classmethod
+    def of_size(
+        cls, size: str, *, vocabulary_size: int = 33, mask_id: int | None = 32, dropout: float = 0.0
+    ) -> TransformerConfig:
+        """One of :data:`SIZES`, for a vocabulary.
+
+        Raises:
+            InputError: an unknown size.
+        """
+        if size not in SIZES:
+            raise InputError(f"there is no transformer of size {size!r}; choose one of {', '.join(SIZES)}")
+        return replace(SIZES[size], vocabulary_size=vocabulary_size, mask_id=mask_id, dropout=dropout)
+
+    def build(self) -> Transformer:
+        """A transformer with fresh weights, drawn from torch's global generator."""
+        return Transformer(self)
+
+
+SIZES: dict[str, TransformerConfig] = {
+    "100K": TransformerConfig(width=64, depth=2, num_heads=4),
+    "300K": TransformerConfig(width=80, depth=4, num_heads=5),
+    "1M": TransformerConfig(width=128, depth=5, num_heads=8),
+    "3M": TransformerConfig(width=192, depth=7, num_heads=12),
+    "8M": TransformerConfig(width=320, depth=6, num_heads=20),
+    "35M": TransformerConfig(width=480, depth=12, num_heads=20),
+    "150M": TransformerConfig(width=640, depth=30, num_heads=20),
+    "650M": TransformerConfig(width=1280, depth=33, num_heads=20),
+    "3B": TransformerConfig(width=2560, depth=36, num_heads=40),
+}
+"""Parameters, nearly (depth * 12 * width^2), by name. From 8M on these are the models of ESM-2; the four below it are
+for laptops, with 102 thousand, 314 thousand, 1.0 million and 3.1 million parameters in the body."""
+
+
+class TransformerLayer(nn.Module):
+    """Attention and feed-forward, each after its layer norm and added to the residual stream."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width, eps = config.width, config.layer_norm_eps
+        self.head_size = config.head_size
+        self.attention_norm = nn.LayerNorm(width, eps=eps)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.attention_output = nn.Linear(width, width)
+        self.feedforward_norm = nn.LayerNorm(width, eps=eps)
+        self.expand = nn.Linear(width, config.inner_width)
+        self.contract = nn.Linear(config.inner_width, width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, hidden: Tensor, angles: tuple[Tensor, Tensor], attention: Attention, decode: Tensor | None
+    ) -> Tensor:
+        """hidden (T, D) -> (T, D), or (M, D) when only the positions in decode (M,) are wanted."""
+        normed = self.attention_norm(hidden)
+        key = rotate(self._heads(self.key(normed)), *angles)
+        value = self._heads(self.value(normed))
+        if decode is not None:
+            hidden, normed = hidden.index_select(0, decode), normed.index_select(0, decode)
+            angles = (angles[0].index_select(0, decode), angles[1].index_select(0, decode))
+        # ESM scales the query before rotating it; scaling the scores, as kernels do by themselves, is the same product.
+        query = rotate(self._heads(self.query(normed)), *angles)
+        attended = attention(query, key, value).flatten(1)
+        hidden = hidden + self.dropout(self.attention_output(attended))
+        inner = functional.gelu(self.expand(self.feedforward_norm(hidden)))
+        added: Tensor = self.dropout(self.contract(inner))
+        return hidden + added
+
+    def _heads(self, rows: Tensor) -> Tensor:
+        return rows.view(len(rows), -1, self.head_size)
+
+
+class Transformer(nn.Module):
+    """Token ids -> hidden states, with the arithmetic of ESM-2."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
+        self.rotary = Rotary(config.head_size)
+        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.depth))
+        self.final_norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
+        self.apply(initialise)
+
+    @property
+    def width(self) -> int:
+        """D, numbers per position."""
+        return self.config.width
+
+    def forward(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None = None) -> Tensor:
+        """Hidden states after the final layer norm.
+
+        Args:
+            inputs: (T,) int64 ids of B packed sequences.
+            boundaries: (B + 1,) int64.
+            decode: (M,) int64 increasing; the last layer is then computed at these positions only.
+
+        Returns:
+            (T, D), or (M, D) with decode.
+        """
+        packing = self._pack(boundaries, decode)
+        hidden, angles = self._embed(inputs, packing)
+        for layer in self.layers[:-1]:
+            hidden = layer(hidden, angles, packing.attention, None)
+        hidden = self.layers[-1](hidden, angles, packing.decode_attention, packing.decode)
+        hidden = self.final_norm(hidden)
+        return hidden if packing.restore is None else hidden.index_select(0, packing.restore)
+
+    def hidden_states(self, inputs: Tensor, boundaries: Tensor) -> list[Tensor]:
+        """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm."""
+        packing = self._pack(boundaries, None)
+        hidden, angles = self._embed(inputs, packing)
+        states = [hidden]
+        for layer in self.layers:
+            states.append(layer(states[-1], angles, packing.attention, None))
+        states[-1] = self.final_norm(states[-1])
+        if packing.restore is None:
+            return states
+        return [state.index_select(0, packing.restore) for state in states]
+
+    def _pack(self, boundaries: Tensor, decode: Tensor | None) -> Packing:
+        return Packing.of(boundaries, decode, self.config.head_size, activation_dtype(self.embedding.weight))
+
+    def _embed(self, inputs: Tensor, packing: Packing) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """(T, D) embeddings and the rotary angles, in the order of the packing."""
+        if packing.order is not None:
+            inputs = inputs.index_select(0, packing.order)
+        hidden = self.embedding(inputs)
+        angles = self.rotary(packing.positions, hidden.dtype)
+        if not self.config.token_dropout or self.config.mask_id is None:
+            return hidden, angles
+        masked = inputs == self.config.mask_id
+        shown = torch.zeros_like(packing.lengths).index_add_(0, packing.segments, (~masked).long())
+        # Where every position is masked all embeddings are 0, and so is what they are multiplied by.
+        scale = (1 - TRAINED_MASKED_FRACTION) * packing.lengths / shown.clamp(min=1)
+        scale = scale[packing.segments].masked_fill(masked, 0.0).to(hidden.dtype)
+        return hidden * scale[:, None], angles
+
+
+def initialise(module: nn.Module) -> None:
+    """The weights that a new ESM model starts from: normal with deviation 0.02, biases 0, norms 1."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""Whole jobs: pretrain and finetune, from files to a finished run directory."""

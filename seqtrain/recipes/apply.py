@@ -1,0 +1,204 @@
+"""Applying a run: predictions, scores and embeddings for files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from seqtrain.device import choose_device, choose_precision
+from seqtrain.embed import write_embeddings
+from seqtrain.errors import InputError
+from seqtrain.fitting import Listener
+from seqtrain.inference import InferenceConfig
+from seqtrain.io.columns import find_columns
+from seqtrain.io.compressed import Source
+from seqtrain.io.delimited import Table, read_table, write_table
+from seqtrain.io.inputs import Input, read_input
+from seqtrain.io.ledger import Ledger
+from seqtrain.io.records import BadRecords, Long, RawRecord, Record, RecordReader, nucleotide_fraction
+from seqtrain.labeled import LabeledData, read_labeled
+from seqtrain.predict import Predictor
+from seqtrain.run import Run, load_run
+from seqtrain.scoring import Scored, score_set
+from seqtrain.tasks import Task, kind_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyConfig:
+    """How a run is applied."""
+
+    run: str
+    sequence_column: str | None = None
+    alphabet: str = "auto"
+    long: Long = "window"
+    max_length: int | None = None
+    """Letters per window; None for that of the training."""
+    bad_records: BadRecords = "error"
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+def predict_file(source: Source, output: Source, config: ApplyConfig, listener: Listener) -> None:
+    """Predict every record of a FASTA or table and write one row for each, in order; "-" is standard output.
+
+    A FASTA gives the identifier and the prediction; a table keeps its columns and gets the prediction beside them.
+
+    Raises:
+        InputError: a run without labels, or input that cannot be used.
+    """
+    run, predictor = _load(config, listener)
+    task = _task_of(run)
+    given = read_input(source, sequence_column=_column(config, run))
+    if given.table is not None:
+        ignored = [name for name in run.columns.get("targets") or () if name in given.table.columns]
+        if ignored:
+            listener.say(f"column {', '.join(ignored)}: holds labels already; they are not looked at, and kept")
+    ledger = Ledger()
+    records = _reader(config, run, ledger)(_checked(given.records, run, config))
+    header, rows = _prediction_rows(given, task, predictor, records)
+    write_table(output, header, rows)
+    _close(ledger, listener)
+
+
+def embed_file(
+    source: Source, output: Path, config: ApplyConfig, listener: Listener, *, layer: int = -1, per_residue: bool = False
+) -> None:
+    """Embed every record of a FASTA or table into a ``.npz`` file, see :func:`seqtrain.embed.write_embeddings`.
+
+    Raises:
+        InputError: input or an output name that cannot be used, or a layer that the model does not have.
+    """
+    run, predictor = _load(config, listener)
+    given = read_input(source, sequence_column=_column(config, run))
+    ledger = Ledger()
+    records = _reader(config, run, ledger)(_checked(given.records, run, config))
+    rows = predictor.embed(records, layer=layer, per_residue=per_residue)
+    count = write_embeddings(output, rows, width=run.network.body.width, per_residue=per_residue)
+    _close(ledger, listener)
+    listener.say(f"wrote {output}: embeddings of {count:,} records, width {run.network.body.width}")
+
+
+def evaluate_file(
+    source: Source, config: ApplyConfig, listener: Listener, *, split_column: str | None = None
+) -> list[Scored]:
+    """Score a run on a labelled table: each set of its split column apart, or all records together.
+
+    Raises:
+        InputError: a run without labels, a table without the run's label columns, or labels the run does not know.
+    """
+    run, predictor = _load(config, listener)
+    task = _task_of(run)
+    table = read_table(source)
+    mask = run.columns.get("mask")
+    columns = find_columns(
+        table,
+        sequence=_column(config, run, table),
+        targets=task.columns,
+        split=split_column,
+        mask=mask if mask in table.columns else None,
+    )
+    listener.say(f"{table.path}: {columns.words()}")
+    ledger = Ledger()
+    reader = _reader(config, run, ledger, keep_bad=True)
+    data = read_labeled(table, columns, kind_of(task), reader, seed=0, task=task)
+    _close(ledger, listener)
+    sequences = [data.store[i].tobytes() for i in range(min(len(data.store), 10_000))]
+    _refuse_nucleotides(nucleotide_fraction(sequences), run, config, table.path)
+    records = (Record(data.store.name(i), data.store[i], "", "") for i in range(len(data.store)))
+    outputs = np.concatenate([values for _, values in predictor.outputs(records) if values is not None])
+    if columns.split is None:
+        return [score_set("all", task, data, outputs, np.arange(len(data.store)))]
+    if (data.split.sets == "train").any():
+        listener.say("train: if the run was trained on these records, their score says nothing about new ones")
+    return [score_set(name, task, data, outputs, data.split.indices(name)) for name in _names(data)]
+
+
+def _names(data: LabeledData) -> list[str]:
+    return sorted(set(data.split.sets.tolist()))
+
+
+def _load(config: ApplyConfig, listener: Listener) -> tuple[Run, Predictor]:
+    run = load_run(Path(config.run))
+    if config.alphabet not in ("auto", run.alphabet.name):
+        raise InputError(f"--alphabet {config.alphabet}: {run.folder} was trained on the {run.alphabet.name} alphabet")
+    device, why = choose_device(config.device)
+    listener.say(f"device: {why}")
+    precision = choose_precision(config.precision, device)
+    predictor = Predictor.of_run(run, InferenceConfig(device=device, precision=precision))
+    return run, predictor
+
+
+def _task_of(run: Run) -> Task:
+    if run.task is None:
+        raise InputError(
+            f"{run.folder}: is a masked language model and has no labels; "
+            f"finetune it first: seqtrain finetune TABLE --from {run.folder}"
+        )
+    return run.task
+
+
+def _column(config: ApplyConfig, run: Run, table: Table | None = None) -> str | None:
+    """The column of sequences that was asked for, or the one that the training table had."""
+    trained = run.columns.get("sequence")
+    if config.sequence_column is not None or table is None:
+        return config.sequence_column
+    return trained if trained in table.columns else None
+
+
+def _reader(config: ApplyConfig, run: Run, ledger: Ledger, *, keep_bad: bool = True) -> RecordReader:
+    return RecordReader(
+        run.alphabet,
+        config.bad_records,
+        ledger,
+        max_length=config.max_length or run.max_length,
+        long=config.long,
+        keep_bad=keep_bad,
+    )
+
+
+def _checked(raw_records: Iterator[RawRecord], run: Run, config: ApplyConfig) -> Iterator[RawRecord]:
+    """The records, after a look at whether the first ones are nucleotides given to a protein model."""
+    ahead: list[RawRecord] = []
+    for raw in raw_records:
+        ahead.append(raw)
+        if len(ahead) == 1000:
+            break
+    if ahead:
+        fraction = nucleotide_fraction(raw.sequence for raw in ahead)
+        _refuse_nucleotides(fraction, run, config, ahead[0].place)
+    yield from ahead
+    yield from raw_records
+
+
+def _refuse_nucleotides(fraction: float, run: Run, config: ApplyConfig, place: str) -> None:
+    if fraction > 0.9 and run.alphabet.name == "protein" and config.alphabet == "auto":
+        raise InputError(
+            f"{place}: {fraction:.0%} of the letters are A, C, G, T, U or N, but {run.folder} reads proteins; "
+            "translate them first, or pass --alphabet protein if they are residues"
+        )
+
+
+def _prediction_rows(
+    given: Input, task: Task, predictor: Predictor, records: Iterator[Record]
+) -> tuple[list[str], Iterator[list[str | float]]]:
+    predictions = predictor.predict(records)
+    if given.table is None:
+        return ["identifier", *task.header], ([record.identifier, *cells] for record, cells in predictions)
+    columns = given.table.columns
+    header = [name if name not in columns else f"{name}_by_seqtrain" for name in task.header]
+
+    def rows() -> Iterator[list[str | float]]:
+        for index, (_, cells) in enumerate(predictions):
+            yield [*(column[index] for column in columns.values()), *cells]
+
+    return [*columns, *header], rows()
+
+
+def _close(ledger: Ledger, listener: Listener) -> None:
+    ledger.check()
+    for line in ledger.lines():
+        listener.say(line)

@@ -1,0 +1,306 @@
+"""Finetuning: a table in, a model of its labels out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seqtrain.alphabet import Alphabet
+from seqtrain.augment import RandomCrop
+from seqtrain.batching import Examples
+from seqtrain.config import FinetuneConfig, to_toml
+from seqtrain.device import choose_device, choose_precision
+from seqtrain.encode import Tokens
+from seqtrain.errors import InputError
+from seqtrain.fitting import Listener, Training, fit
+from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs
+from seqtrain.io.columns import Columns, find_columns, infer_task_kind
+from seqtrain.io.delimited import Table, read_table, write_table
+from seqtrain.io.ledger import HEADER, Ledger
+from seqtrain.io.records import RecordReader, find_alphabet
+from seqtrain.io.run_directory import locked, sha256_of
+from seqtrain.io.splits import TRAIN, VALID
+from seqtrain.labeled import LabeledData, read_labeled
+from seqtrain.models.heads import PositionHeadConfig, SequenceHeadConfig
+from seqtrain.models.network import Network
+from seqtrain.objectives import Supervised
+from seqtrain.optimizers import AdamW
+from seqtrain.recipes.networks import Origin, body_config, check_origin, describe, load_origin, make_network
+from seqtrain.recipes.report import finetune_report
+from seqtrain.run import begin_run, clear_run, finish_run, save_model
+from seqtrain.schedules import WarmupCosine
+from seqtrain.scoring import Scored, mean_loss, measure, rows_of, score_set, simple_models, true_values
+from seqtrain.spans import Spans
+from seqtrain.tasks import Regression, Task, TaskKind, kind_of
+from seqtrain.training import LoopConfig
+
+_DEFAULT_RESIDUES = {"cpu": 6_000_000, "gpu": 100_000_000}
+_EPOCHS = (2, 30)
+"""Fewest and most epochs that the default budget of residues is turned into."""
+_HEAD_DROPOUT = 0.1
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What a table turned out to hold."""
+
+    data: LabeledData
+    columns: Columns
+    ledger: Ledger
+
+
+def finetune(
+    config: FinetuneConfig, listener: Listener, *, command: str = "", overwrite: bool = False, dry_run: bool = False
+) -> dict[str, Any]:
+    """Finetune, or continue, or find it done; returns the results that ``run.json`` keeps.
+
+    Raises:
+        InputError: input or options that cannot be used, before anything is trained.
+        RunError: the training or the writing failed.
+        Stopped: a signal came; the training was saved.
+    """
+    started = time.monotonic()
+    path = Path(config.table)
+    table = read_table(path)
+    origin = load_origin(config.init_from) if config.init_from else None
+    check_origin(origin, config.alphabet, config.model, config.size)
+    given = _read(config, table, origin, listener)
+    data = given.data
+    config = _settle(config, given, origin)
+    output = Path(str(config.output))
+    device, why = choose_device(config.device)
+    listener.say(f"device: {why}")
+    training = _prepare(config, data, origin, device)
+    _say_plan(training, data, listener)
+    if dry_run:
+        listener.say(to_toml(config).rstrip())
+        return {}
+    with locked(output):
+        if overwrite:
+            clear_run(output)
+        digests = {path.name: sha256_of(path)} | ({"--from": origin.digest} if origin else {})
+        if begin_run(output, "finetune", config, digests, command):
+            listener.say(f"{output}: this run is finished; predict with it, or pass --overwrite to start it anew")
+            return dict(json.loads((output / "run.json").read_text(encoding="utf-8"))["results"])
+        write_table(output / "ledger.csv", HEADER, given.ledger.rows())
+        write_table(output / "split.csv", ("row", "identifier", "set"), _split_rows(data))
+        fit(training, output, listener, tensorboard=config.tensorboard)
+        assert isinstance(training.network, Network)
+        outputs = _outputs(training, data)
+        listener.say("scoring, with simple models beside")
+        scored = score_sets(data, outputs, config.seed)
+        results = {"sets": [asdict(each) for each in scored], "seconds": round(time.monotonic() - started, 1)}
+        write_table(output / "predictions.csv", *_predictions(data, outputs))
+        save_model(output, training.network, data.store.alphabet, data.task, config.max_length, asdict(given.columns))
+        finish_run(output, results)
+        finetune_report(output, data, outputs, scored)
+    for each in scored:
+        for line in each.words(data.task):
+            listener.say(line)
+    if not data.split.test_sets:
+        listener.say("there is no test set: nothing here says how the model does on records it was not chosen by")
+    listener.say(f"wrote {output}: predict with  seqtrain predict {output} FILE")
+    return results
+
+
+def _read(config: FinetuneConfig, table: Table, origin: Origin | None, listener: Listener) -> _Input:
+    columns = find_columns(
+        table,
+        sequence=config.sequence_column,
+        targets=config.target,
+        split=config.split_column,
+        mask=config.mask_column,
+        weight=config.weight_column,
+    )
+    listener.say(f"{table.path}: {columns.words()}")
+    kind, reason = (config.task, "as asked") if config.task != "auto" else infer_task_kind(table, columns)
+    if len(columns.targets) > 1 and kind != "regression":
+        raise InputError(f"--task {kind}: takes one --target; several are a regression of several numbers")
+    if columns.mask is not None and kind != "residue":
+        if config.mask_column is not None:
+            raise InputError(f"--mask-column {config.mask_column}: only labels per residue can be masked")
+        columns = replace(columns, mask=None)
+    alphabet = origin.alphabet if origin else _alphabet(config.alphabet, table, columns)
+    ledger = Ledger()
+    reader = RecordReader(
+        alphabet, config.bad_records, ledger, max_length=config.max_length, long=config.long, keep_bad=True
+    )
+    data = read_labeled(table, columns, cast(TaskKind, kind), reader, seed=config.seed)
+    ledger.check()
+    for line in [*ledger.lines(), *data.warnings]:
+        listener.say(line)
+    listener.say(f"task: {data.task.words} ({reason})")
+    listener.say(
+        f"sets: {', '.join(f'{name} {count:,}' for name, count in set_sizes(data).items())}; {data.split.made_how}"
+    )
+    return _Input(data, columns, ledger)
+
+
+def _alphabet(choice: str, table: Table, columns: Columns) -> Alphabet:
+    sequences = (cell.encode() for cell in table.column(columns.sequence))
+    return find_alphabet(choice, sequences, f"{table.path}, column {columns.sequence!r}")
+
+
+def set_sizes(data: LabeledData) -> dict[str, int]:
+    """Records of each set, train and valid first."""
+    return {name: int((data.split.sets == name).sum()) for name in (TRAIN, VALID, *data.split.test_sets)}
+
+
+def _settle(config: FinetuneConfig, given: _Input, origin: Origin | None) -> FinetuneConfig:
+    """Choose what was left open, by the data and the device."""
+    device, _ = choose_device(config.device)
+    on_cpu = device.type == "cpu"
+    data, task = given.data, given.data.task
+    train_letters = int(data.store.lengths[data.split.indices(TRAIN)].sum())
+    epochs = config.epochs or int(np.clip(_DEFAULT_RESIDUES["cpu" if on_cpu else "gpu"] // train_letters, *_EPOCHS))
+    stem = Path(config.table).name.partition(".")[0]
+    rate = 5e-4 if origin else 1e-3
+    return replace(
+        config,
+        output=config.output or f"runs/finetune-{stem}-{'-'.join(task.columns)}",
+        alphabet=data.store.alphabet.name,
+        target=given.columns.targets,
+        sequence_column=given.columns.sequence,
+        split_column=given.columns.split,
+        mask_column=given.columns.mask,
+        task=kind_of(task),
+        model=None if origin else config.model or "transformer",
+        size=None if origin else config.size or ("1M" if on_cpu else "8M"),
+        device=device.type if ":" not in config.device else config.device,
+        precision=choose_precision(config.precision, device),
+        epochs=None if config.steps else epochs,
+        tokens_per_step=config.tokens_per_step or (4096 if on_cpu else 16_384),
+        tokens_per_microbatch=config.tokens_per_microbatch or (2048 if on_cpu else 65_536),
+        learning_rate=config.learning_rate or rate,
+        head_learning_rate=config.head_learning_rate or 2 * (config.learning_rate or rate),
+        dropout=_HEAD_DROPOUT if config.dropout is None else config.dropout,
+        num_evaluations=config.num_evaluations or (epochs if config.steps is None else 5),
+    )
+
+
+def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, device: torch.device) -> Training:
+    task = data.task
+    dropout = config.dropout or 0.0
+    head_kind = PositionHeadConfig if task.per_residue else SequenceHeadConfig
+    fresh = None if origin else body_config(str(config.model), str(config.size), data.store.alphabet, dropout)
+    network = make_network(origin, fresh, head_kind(outputs=task.outputs, dropout=dropout), config.seed, dropout)
+    network.to(device)
+    examples = _examples(config, data, data.split.indices(TRAIN), training=True)
+    loop = LoopConfig(device=device, precision=choose_precision(config.precision, device), seed=config.seed)
+    tokens_per_step = config.tokens_per_step or 4096
+    per_epoch = max(1.0, int(examples.num_tokens.sum()) / tokens_per_step)
+    num_steps = config.steps or max(1, round((config.epochs or 1) * per_epoch))
+    valid = data.split.indices(VALID)
+
+    def evaluate() -> dict[str, float]:
+        outputs = _run(network, task, _examples(config, data, valid), loop)
+        rows = rows_of(task, data, valid)
+        metrics = measure(task, true_values(task, data)[rows], task.values(outputs[rows]))
+        return {"loss": mean_loss(task, data, outputs, valid), **metrics}
+
+    return Training(
+        network=network,
+        objective=Supervised(task.loss),
+        examples=examples,
+        optimizer=AdamW(
+            learning_rate=config.learning_rate or 1e-3,
+            head_learning_rate=config.head_learning_rate,
+            weight_decay=config.weight_decay,
+        ),
+        schedule=WarmupCosine(num_steps=num_steps, warmup_fraction=config.warmup_fraction),
+        loop=loop,
+        num_steps=num_steps,
+        tokens_per_step=tokens_per_step,
+        tokens_per_microbatch=config.tokens_per_microbatch or 2048,
+        num_evaluations=min(config.num_evaluations or 5, num_steps) if len(valid) else 1,
+        evaluate=evaluate if len(valid) else dict,
+        best_by="loss" if len(valid) else None,
+    )
+
+
+def _examples(
+    config: FinetuneConfig, data: LabeledData, records: NDArray[np.int64], *, training: bool = False
+) -> Examples:
+    """Some records, in windows; or, in training with --long crop, in random crops."""
+    lengths = data.store.lengths[records]
+    crop = training and config.long == "crop"
+    return Examples(
+        store=data.store,
+        spans=Spans.whole(records, lengths) if crop else Spans.windows(records, lengths, config.max_length),
+        encoder=Tokens(data.store.alphabet),
+        augmenter=RandomCrop(config.max_length) if crop else None,
+        targets=data.targets,
+        per_residue=data.task.per_residue,
+        weights=data.weights,
+        max_length=config.max_length,
+        seed=config.seed,
+    )
+
+
+def _run(network: torch.nn.Module, task: Task, examples: Examples, loop: LoopConfig) -> NDArray[np.float32]:
+    run = residue_outputs if task.per_residue else sequence_outputs
+    return run(network, examples, InferenceConfig(device=loop.device, precision=loop.precision))
+
+
+def _outputs(training: Training, data: LabeledData) -> NDArray[np.float32]:
+    """Logits of all records."""
+    everything = np.arange(len(data.store))
+    max_length = training.examples.max_length or 1022
+    examples = replace(
+        training.examples, spans=Spans.windows(everything, data.store.lengths, max_length), augmenter=None
+    )
+    return _run(training.network, data.task, examples, training.loop)
+
+
+def score_sets(data: LabeledData, outputs: NDArray[np.float32], seed: int) -> list[Scored]:
+    """Validation and every test set apart, with simple models fitted to the same training records."""
+    names = [name for name in (VALID, *data.split.test_sets) if (data.split.sets == name).any()]
+    indices = [data.split.indices(name) for name in names]
+    everything = np.concatenate([np.zeros(0, np.int64), *indices])
+    simple = simple_models(data.task, data, data.split.indices(TRAIN), everything, seed)
+    cuts = np.cumsum([0, *(len(rows_of(data.task, data, each)) for each in indices)])
+    return [
+        score_set(
+            name,
+            data.task,
+            data,
+            outputs,
+            records,
+            baselines={other: values[start:stop] for other, values in simple.items()},
+            seed=seed,
+        )
+        for name, records, start, stop in zip(names, indices, cuts[:-1], cuts[1:], strict=True)
+    ]
+
+
+def _split_rows(data: LabeledData) -> Iterator[tuple[int, str, str]]:
+    for index, (row, name) in enumerate(zip(data.rows.tolist(), data.split.sets.tolist(), strict=True)):
+        yield row + 1, data.store.name(index), name
+
+
+def _predictions(data: LabeledData, outputs: NDArray[np.float32]) -> tuple[list[str], Iterator[list[str | float]]]:
+    """Header and rows of ``predictions.csv``: every record that was not trained on, beside its label."""
+    task = data.task
+
+    def rows() -> Iterator[list[str | float]]:
+        for index in np.flatnonzero(data.split.sets != TRAIN).tolist():
+            logits = outputs[rows_of(task, data, np.array([index]))]
+            yield [data.store.name(index), str(data.split.sets[index]), *data.labels[index], *task.rows(logits)[0]]
+
+    labels = list(task.columns) if isinstance(task, Regression) else [task.columns[0]]
+    return ["identifier", "set", *labels, *task.header], rows()
+
+
+def _say_plan(training: Training, data: LabeledData, listener: Listener) -> None:
+    assert isinstance(training.network, Network)
+    listener.say(f"model: {describe(training.network)}")
+    epochs = training.num_steps * training.tokens_per_step / max(int(training.examples.num_tokens.sum()), 1)
+    listener.say(f"{training.num_steps:,} steps of {training.tokens_per_step:,} tokens ({epochs:.1f} epochs)")

@@ -1,0 +1,342 @@
+"""Pretraining: FASTA files in, a masked language model out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seqtrain.alphabet import Alphabet
+from seqtrain.augment import RandomCrop
+from seqtrain.batching import Examples
+from seqtrain.config import PretrainConfig, to_toml
+from seqtrain.device import choose_device, choose_precision
+from seqtrain.draws import fold, mix
+from seqtrain.encode import Tokens
+from seqtrain.errors import InputError
+from seqtrain.fitting import Listener, Training, fit
+from seqtrain.inference import TOKENS_PER_BATCH, evaluation_batches
+from seqtrain.io.delimited import write_table
+from seqtrain.io.ledger import HEADER, Ledger
+from seqtrain.io.records import RecordReader, expand_paths, find_alphabet, read_fasta_files
+from seqtrain.io.run_directory import locked, sha256_of
+from seqtrain.io.store import SequenceStore, open_store, write_store
+from seqtrain.models.heads import LanguageModelHeadConfig
+from seqtrain.models.network import Network
+from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.optimizers import AdamW
+from seqtrain.recipes.networks import Origin, body_config, check_origin, describe, load_origin, make_network
+from seqtrain.recipes.report import pretrain_report
+from seqtrain.run import begin_run, clear_run, finish_run, save_model
+from seqtrain.schedules import WarmupCosine
+from seqtrain.spans import Spans
+from seqtrain.training import LoopConfig, mean_score
+
+_DEFAULT_RESIDUES = {"cpu": 3_000_000, "gpu": 300_000_000}
+_MAX_PASSES = 20
+_VALID_FRACTION = 0.05
+_MAX_VALID_LETTERS = 100_000
+"""Held out of the inputs, and scored while the training runs; a --valid file is scored whole at the end."""
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """What is trained on and what is held out."""
+
+    store: SequenceStore
+    train: NDArray[np.int64]
+    """(N,) records."""
+    valid_store: SequenceStore
+    valid: NDArray[np.int64]
+    """(M,) records, all that are held out."""
+    watched: NDArray[np.int64]
+    """(≤ M,) records, those that are scored while the training runs."""
+
+
+def pretrain(
+    config: PretrainConfig, listener: Listener, *, command: str = "", overwrite: bool = False, dry_run: bool = False
+) -> dict[str, Any]:
+    """Pretrain, or continue, or find it done; returns the results that ``run.json`` keeps.
+
+    Raises:
+        InputError: input or options that cannot be used, before anything is trained.
+        RunError: the training or the writing failed.
+        Stopped: a signal came; the training was saved.
+    """
+    started = time.monotonic()
+    paths = expand_paths([*config.inputs, *([config.valid] if config.valid else [])])
+    if not config.inputs:
+        raise InputError("no FASTA file was given; name one or more, such as proteins.fasta.gz")
+    train_paths, valid_paths = (paths[:-1], paths[-1:]) if config.valid else (paths, [])
+    output = Path(config.output or f"runs/pretrain-{_stem(train_paths[0])}")
+    origin = load_origin(config.init_from) if config.init_from else None
+    check_origin(origin, config.alphabet, config.model, config.size)
+    alphabet = origin.alphabet if origin else _alphabet(config.alphabet, train_paths)
+    config = _settle(replace(config, output=str(output), alphabet=alphabet.name), origin)
+    device, why = choose_device(config.device)
+    listener.say(f"device: {why}")
+    if dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            corpus = _read(config, alphabet, train_paths, valid_paths, Path(folder), listener)
+            training = _prepare(config, alphabet, corpus, origin, device)
+            _say_plan(training, corpus, listener)
+            listener.say(to_toml(config).rstrip())
+        return {}
+    with locked(output):
+        if overwrite:
+            clear_run(output)
+        data = {f"{i + 1} {path.name}": sha256_of(path) for i, path in enumerate(paths)} | (
+            {"--from": origin.digest} if origin else {}
+        )
+        if begin_run(output, "pretrain", config, data, command):
+            listener.say(f"{output}: this run is finished; use it with --from, or pass --overwrite to start it anew")
+            return dict(json.loads((output / "run.json").read_text(encoding="utf-8"))["results"])
+        corpus = _read(config, alphabet, train_paths, valid_paths, output, listener)
+        training = _prepare(config, alphabet, corpus, origin, device)
+        _say_plan(training, corpus, listener)
+        fit(training, output, listener, tensorboard=config.tensorboard)
+        results = _results(training, corpus, alphabet)
+        results["seconds"] = round(time.monotonic() - started, 1)
+        assert isinstance(training.network, Network)
+        save_model(output, training.network, alphabet, None, config.max_length, {})
+        finish_run(output, results)
+        pretrain_report(output)
+    listener.say(
+        f"held-out perplexity {results['valid']['perplexity']:.2f} (letter frequencies alone: "
+        f"{results['unigram_perplexity']:.2f}), masked accuracy {results['valid']['accuracy']:.3f}"
+    )
+    listener.say(f"wrote {output}: finetune it with  seqtrain finetune TABLE --from {output}")
+    return results
+
+
+def _settle(config: PretrainConfig, origin: Origin | None) -> PretrainConfig:
+    """Choose what was left open, by the device: minutes on a laptop, a real model on a GPU."""
+    device, _ = choose_device(config.device)
+    on_cpu = device.type == "cpu"
+    size = None if origin else config.size or ("1M" if on_cpu else "8M")
+    return replace(
+        config,
+        model=None if origin else config.model or "transformer",
+        size=size,
+        device=device.type if ":" not in config.device else config.device,
+        precision=choose_precision(config.precision, device),
+        tokens_per_step=config.tokens_per_step or (4096 if on_cpu else 65_536),
+        tokens_per_microbatch=config.tokens_per_microbatch or (2048 if on_cpu else 65_536),
+        learning_rate=config.learning_rate or (2e-3 if on_cpu else 1e-3) * (0.1 if origin else 1),
+        dropout=config.dropout or 0.0,
+        num_evaluations=config.num_evaluations or (5 if on_cpu else 20),
+    )
+
+
+def _alphabet(choice: str, paths: list[Path]) -> Alphabet:
+    sample = [] if choice != "auto" else [record.sequence for record in islice(read_fasta_files(paths[:1]), 2000)]
+    return find_alphabet(choice, sample, str(paths[0]))
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0] or "stdin"
+
+
+def _read(
+    config: PretrainConfig,
+    alphabet: Alphabet,
+    train_paths: list[Path],
+    valid_paths: list[Path],
+    folder: Path,
+    listener: Listener,
+) -> _Corpus:
+    """The stores in ``folder``, written now or by an earlier start of the same run, and what is held out."""
+    stores = [_store(config, alphabet, train_paths, folder / "store", listener)]
+    if valid_paths:
+        stores.append(_store(config, alphabet, valid_paths, folder / "valid_store", listener))
+    ledgers = [row for store in stores for row in store.manifest["ledger"]]
+    write_table(folder / "ledger.csv", HEADER, [[*row] for row in ledgers])
+    store, everything = stores[0], np.arange(len(stores[0]))
+    if valid_paths:
+        valid_store, train, valid = stores[1], everything, np.arange(len(stores[1]))
+    else:
+        valid_store = store
+        train, valid = _hold_out(store, config.seed)
+    return _Corpus(store, train, valid_store, valid, _first(valid_store, valid, config.seed))
+
+
+def _store(
+    config: PretrainConfig, alphabet: Alphabet, paths: list[Path], folder: Path, listener: Listener
+) -> SequenceStore:
+    if (folder / "manifest.json").exists():
+        return open_store(folder)
+    ledger = Ledger()
+    reader = RecordReader(alphabet, config.bad_records, ledger, max_length=config.max_length, long=config.long)
+    manifest: dict[str, Any] = {}
+
+    def records() -> Iterator[Any]:
+        yield from reader(read_fasta_files(paths))
+        ledger.check()
+        manifest["ledger"] = ledger.rows()
+        for line in ledger.lines():
+            listener.say(line)
+
+    return write_store(records(), folder, alphabet, manifest)
+
+
+def _hold_out(store: SequenceStore, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Records to train on and to hold out. Equal sequences go to the same side; homologues may not.
+
+    Raises:
+        InputError: too few sequences to hold any out.
+    """
+    hashes = np.array([zlib.crc32(store[i].tobytes()) for i in range(len(store))], dtype=np.int64)
+    order = np.lexsort((hashes, mix(hashes + fold(seed, "held out"))))
+    letters = np.cumsum(store.lengths[order])
+    wanted = min(_MAX_VALID_LETTERS, _VALID_FRACTION * letters[-1])
+    cut = max(1, int(np.searchsorted(letters, wanted, side="right")))
+    while cut < len(order) and hashes[order[cut]] == hashes[order[cut - 1]]:
+        cut += 1
+    if cut == len(order):
+        raise InputError("there are too few different sequences to hold some out; give at least 2, or a --valid file")
+    return np.sort(order[cut:]), np.sort(order[:cut])
+
+
+def _first(store: SequenceStore, records: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """A keyed choice of records that stays within the letters that are scored while the training runs."""
+    order = records[np.argsort(mix(records + fold(seed, "watched")), kind="stable")]
+    count = max(1, int(np.searchsorted(np.cumsum(store.lengths[order]), _MAX_VALID_LETTERS, side="right")))
+    return np.sort(order[:count])
+
+
+def _prepare(
+    config: PretrainConfig, alphabet: Alphabet, corpus: _Corpus, origin: Origin | None, device: torch.device
+) -> Training:
+    encoder = Tokens(alphabet)
+    lengths = corpus.store.lengths[corpus.train]
+    crop = config.long == "crop" and bool((lengths > config.max_length).any())
+    make_spans = Spans.whole(corpus.train, lengths) if crop else Spans.windows(corpus.train, lengths, config.max_length)
+    examples = Examples(
+        store=corpus.store,
+        spans=make_spans,
+        encoder=encoder,
+        augmenter=RandomCrop(config.max_length) if crop else None,
+        max_length=config.max_length,
+        seed=config.seed,
+    )
+    dropout = config.dropout or 0.0
+    fresh = None if origin else body_config(str(config.model), str(config.size), alphabet, dropout)
+    head = LanguageModelHeadConfig(vocabulary_size=len(alphabet.tokens))
+    network = make_network(origin, fresh, head, config.seed, dropout)
+    if origin is None or origin.body.lm_head_state is None:
+        _start_at_letter_frequencies(network, corpus, alphabet)
+    network.to(device)
+    loop = LoopConfig(device=device, precision=choose_precision(config.precision, device), seed=config.seed)
+    num_steps = config.steps or _steps_for(config, examples)
+    objective = MaskedLanguageModel(alphabet, config.masked_fraction)
+    watched = _held_out_examples(corpus, corpus.watched, encoder, config)
+
+    def evaluate() -> dict[str, float]:
+        return masked_lm_measures(network, objective, watched, loop)
+
+    return Training(
+        network=network,
+        objective=objective,
+        examples=examples,
+        optimizer=AdamW(learning_rate=config.learning_rate or 1e-3, weight_decay=config.weight_decay),
+        schedule=WarmupCosine(num_steps=num_steps, warmup_fraction=config.warmup_fraction, final_fraction=0.05),
+        loop=loop,
+        num_steps=num_steps,
+        tokens_per_step=config.tokens_per_step or 4096,
+        tokens_per_microbatch=config.tokens_per_microbatch or 2048,
+        num_evaluations=min(config.num_evaluations or 5, num_steps),
+        evaluate=evaluate,
+    )
+
+
+def _steps_for(config: PretrainConfig, examples: Examples) -> int:
+    """Steps that the budget of residues gives; without one, small corpora are passed over at most 20 times."""
+    tokens = int(examples.num_tokens.sum())
+    residues = tokens - examples.encoder.num_special * len(examples)
+    default = _DEFAULT_RESIDUES["cpu" if config.device == "cpu" else "gpu"]
+    budget = config.residues or min(default, _MAX_PASSES * residues)
+    per_step = (config.tokens_per_step or 4096) * residues / tokens
+    return max(1, round(budget / per_step))
+
+
+def _held_out_examples(
+    corpus: _Corpus, records: NDArray[np.int64], encoder: Tokens, config: PretrainConfig
+) -> Examples:
+    lengths = corpus.valid_store.lengths[records]
+    # A seed of its own: the masks of the held-out records are the same in every evaluation and every run.
+    return Examples(
+        store=corpus.valid_store, spans=Spans.windows(records, lengths, config.max_length), encoder=encoder, seed=-1
+    )
+
+
+def masked_lm_measures(
+    network: torch.nn.Module, objective: MaskedLanguageModel, examples: Examples, loop: LoopConfig
+) -> dict[str, float]:
+    """Loss in nats per masked letter, its exponential, and the share of masked letters that are guessed right."""
+    batches = evaluation_batches(examples, TOKENS_PER_BATCH[loop.device.type])
+    loss, measures = mean_score(network, objective, batches, loop)
+    return {"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": measures.get("accuracy", float("nan"))}
+
+
+def _letter_counts(store: SequenceStore, records: NDArray[np.int64], alphabet: Alphabet) -> NDArray[np.int64]:
+    """(V,) how often each token occurs in some records."""
+    counts = np.zeros(256, dtype=np.int64)
+    for record in records:
+        counts += np.bincount(store[record], minlength=256)
+    return np.bincount(alphabet.vocabulary.lookup, weights=counts, minlength=len(alphabet.tokens)).astype(np.int64)
+
+
+def _start_at_letter_frequencies(network: Network, corpus: _Corpus, alphabet: Alphabet) -> None:
+    """Set the output bias to the log frequencies, so that the first steps are not spent on learning them."""
+    counts = _letter_counts(corpus.store, corpus.train, alphabet)[alphabet.standard_ids] + 1
+    bias = torch.full((len(alphabet.tokens),), float(np.log(1 / counts.sum())))
+    bias[torch.from_numpy(alphabet.standard_ids)] = torch.from_numpy(np.log(counts / counts.sum())).float()
+    with torch.no_grad():
+        network.head.bias.copy_(bias)  # type: ignore[operator]
+
+
+def _unigram_perplexity(corpus: _Corpus, alphabet: Alphabet) -> float:
+    """Of the held-out standard letters under the letter frequencies of the training records: the floor."""
+    ids = alphabet.standard_ids
+    train = _letter_counts(corpus.store, corpus.train, alphabet)[ids] + 1
+    valid = _letter_counts(corpus.valid_store, corpus.valid, alphabet)[ids]
+    return float(np.exp(-(valid * np.log(train / train.sum())).sum() / max(valid.sum(), 1)))
+
+
+def _results(training: Training, corpus: _Corpus, alphabet: Alphabet) -> dict[str, Any]:
+    assert isinstance(training.objective, MaskedLanguageModel)
+    whole = Examples(
+        store=corpus.valid_store,
+        spans=Spans.windows(
+            corpus.valid, corpus.valid_store.lengths[corpus.valid], training.examples.max_length or 1022
+        ),
+        encoder=training.examples.encoder,
+        seed=-1,
+    )
+    return {
+        "valid": masked_lm_measures(training.network, training.objective, whole, training.loop),
+        "valid_records": len(corpus.valid),
+        "unigram_perplexity": _unigram_perplexity(corpus, alphabet),
+        "steps": training.num_steps,
+    }
+
+
+def _say_plan(training: Training, corpus: _Corpus, listener: Listener) -> None:
+    assert isinstance(training.network, Network)
+    residues = int(corpus.store.lengths[corpus.train].sum())
+    listener.say(
+        f"{len(corpus.train):,} sequences ({residues:,} residues) to train on, "
+        f"{len(corpus.valid):,} held out" + (" at random" if corpus.valid_store is corpus.store else "")
+    )
+    listener.say(f"model: {describe(training.network)}")
+    listener.say(f"{training.num_steps:,} steps of {training.tokens_per_step:,} tokens")

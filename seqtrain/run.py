@@ -1,0 +1,168 @@
+"""The run directory: what training leaves behind, and all that predicting needs."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqtrain.alphabet import ALPHABETS, Alphabet
+from seqtrain.config import RunConfig, differences, facts, to_toml
+from seqtrain.errors import InputError
+from seqtrain.io.run_directory import write_json_atomically, write_text_atomically
+from seqtrain.models.network import Network
+from seqtrain.models.pretrained import load_network, save_network
+from seqtrain.tasks import Task, task_from_json, task_to_json
+
+_RECORD = "run.json"
+_TASK = "task.json"
+MASKED_LM = "masked_lm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trained network and what its inputs and outputs mean."""
+
+    folder: Path
+    network: Network
+    alphabet: Alphabet
+    task: Task | None
+    """None for a masked language model."""
+    max_length: int
+    """Letters per window."""
+    columns: dict[str, Any]
+    """The part that each column of the training table played."""
+
+
+def load_run(folder: Path) -> Run:
+    """A finished run.
+
+    Raises:
+        InputError: not a run, or one that is not finished.
+    """
+    _refuse_non_run(folder)
+    if not (folder / "model").is_dir() or not (folder / _TASK).exists():
+        raise InputError(f"{folder}: the training is not finished; rerun its command to continue it")
+    meaning = json.loads((folder / _TASK).read_text(encoding="utf-8"))
+    network, tokens = load_network(folder / "model")
+    alphabet = ALPHABETS[meaning["alphabet"]]
+    if tokens != alphabet.tokens:
+        raise InputError(
+            f"{folder}: its vocabulary is not that of the {alphabet.name} alphabet; the folder was changed"
+        )
+    task = None if meaning["task"]["kind"] == MASKED_LM else task_from_json(meaning["task"])
+    return Run(
+        folder=folder,
+        network=network,
+        alphabet=alphabet,
+        task=task,
+        max_length=meaning["max_length"],
+        columns=meaning["columns"],
+    )
+
+
+def _refuse_non_run(folder: Path) -> None:
+    if not folder.exists():
+        raise InputError(f"{folder}: no such run directory; check the path")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give the run directory that pretrain or finetune wrote")
+    if not (folder / _RECORD).exists():
+        raise InputError(
+            f"{folder}: is not a run directory (it has no {_RECORD}); give one that pretrain or finetune wrote"
+        )
+
+
+def save_model(
+    folder: Path, network: Network, alphabet: Alphabet, task: Task | None, max_length: int, columns: Mapping[str, Any]
+) -> None:
+    """Write ``model/`` and ``task.json``; the model appears whole or not at all."""
+    partial, target = folder / ".model.partial", folder / "model"
+    shutil.rmtree(partial, ignore_errors=True)
+    save_network(network, partial, alphabet.tokens)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    meaning = {
+        "task": {"kind": MASKED_LM} if task is None else task_to_json(task),
+        "alphabet": alphabet.name,
+        "max_length": max_length,
+        "columns": dict(columns),
+    }
+    write_json_atomically(folder / _TASK, meaning)
+
+
+def begin_run(folder: Path, kind: str, config: RunConfig, data: Mapping[str, str], command: str) -> bool:
+    """Write ``config.toml`` and ``run.json``, or check that an earlier start was of the same training.
+
+    Args:
+        data: SHA-256 of each input by its name.
+
+    Returns:
+        True when the run is finished already.
+
+    Raises:
+        InputError: the directory holds a run of another configuration or other data; names what differs.
+    """
+    now = {"kind": kind, **facts(config), **{f"data {name}": digest for name, digest in data.items()}}
+    path = folder / _RECORD
+    if path.exists():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        changed = differences(record["facts"], json.loads(json.dumps(now)))
+        if changed:
+            more = f" and {len(changed) - 3} more differences" if len(changed) > 3 else ""
+            raise InputError(
+                f"{folder}: holds a run that differs ({'; '.join(changed[:3])}{more}); "
+                "choose another -o, or pass --overwrite to start it anew"
+            )
+        return bool(record["finished"])
+    write_text_atomically(folder / "config.toml", to_toml(config))
+    write_json_atomically(path, {"facts": now, "command": command, "finished": False, "environment": environment()})
+    return False
+
+
+def finish_run(folder: Path, results: Mapping[str, Any]) -> None:
+    """Mark the run as finished and keep its results beside its facts."""
+    record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    write_json_atomically(folder / _RECORD, {**record, "finished": True, "results": dict(results)})
+
+
+def clear_run(folder: Path) -> None:
+    """Remove what a run wrote, and nothing else; for ``--overwrite``.
+
+    Raises:
+        InputError: the folder holds files but is not a run directory.
+    """
+    contents = [path for path in folder.iterdir() if path.name != ".lock"]
+    if contents and not (folder / _RECORD).exists():
+        raise InputError(
+            f"{folder}: holds files but is not a run directory; --overwrite would not touch it, choose another -o"
+        )
+    for name in RUN_FILES:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+RUN_FILES: Sequence[str] = (
+    "checkpoints", "model", ".model.partial", "store", "valid_store", "tensorboard", "config.toml", "ledger.csv",
+    "split.csv", "metrics.jsonl", "predictions.csv", "report.html", _TASK, _RECORD,
+)  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """Versions of what decides a result."""
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in ("seqtrain", "numpy", "transformers", "scikit-learn"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {**versions, "platform": platform.platform(terse=True), "processor": platform.machine()}

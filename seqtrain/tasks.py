@@ -1,0 +1,271 @@
+"""What labels mean: label text → targets, outputs, head and loss; logits → predictions in the label's own units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqtrain.errors import InputError
+from seqtrain.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+
+SEPARATORS = (";", "|")
+"""Between the labels of one record in a multi-label column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression:
+    """One or several numbers per sequence, standardised inside and given back in their units."""
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    """Standard deviation on the training records; 1 where that is 0."""
+
+    per_residue: ClassVar[bool] = False
+
+    @property
+    def outputs(self) -> int:
+        return len(self.columns)
+
+    @property
+    def loss(self) -> Loss:
+        return MeanSquaredError()
+
+    def encode(self, labels: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        """(N rows of K cells) -> (N, K) standardised; an empty cell is nan."""
+        values = np.array([[float(cell) if cell else math.nan for cell in row] for row in labels], dtype=np.float64)
+        standardised = (values.reshape(len(labels), len(self.columns)) - np.array(self.mean)) / np.array(self.scale)
+        return np.asarray(standardised, np.float32)
+
+    def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, K) logits -> (N, K) in the units of the labels."""
+        return np.asarray(logits.astype(np.float64) * np.array(self.scale) + np.array(self.mean))
+
+    @property
+    def header(self) -> list[str]:
+        return ["prediction"] if len(self.columns) == 1 else [f"prediction_{column}" for column in self.columns]
+
+    def rows(self, logits: NDArray[np.float32]) -> list[list[str | float]]:
+        """Cells under :attr:`header`, for each of N sequences."""
+        return [[float(value) for value in row] for row in self.values(logits)]
+
+    @property
+    def words(self) -> str:
+        return f"regression of {', '.join(self.columns)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """One of C classes per sequence."""
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    per_residue: ClassVar[bool] = False
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
+
+    @property
+    def loss(self) -> Loss:
+        return CrossEntropy()
+
+    def encode(self, labels: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+        """(N rows of one cell) -> (N,) class indices."""
+        return np.array([self.classes.index(row[0]) for row in labels], dtype=np.int64)
+
+    def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, C) logits -> (N, C) probabilities."""
+        return _softmax(logits)
+
+    @property
+    def header(self) -> list[str]:
+        return ["prediction", *(f"probability_{name}" for name in self.classes)]
+
+    def rows(self, logits: NDArray[np.float32]) -> list[list[str | float]]:
+        """Cells under :attr:`header`: the most probable class, then the probability of each."""
+        probabilities = self.values(logits)
+        return [[self.classes[row.argmax()], *(round(float(p), 6) for p in row)] for row in probabilities]
+
+    @property
+    def words(self) -> str:
+        kind = "binary" if len(self.classes) == 2 else f"{len(self.classes)}-class"
+        return f"{kind} classification of {self.columns[0]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabel:
+    """Any number of K labels per sequence."""
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    separator: str
+
+    per_residue: ClassVar[bool] = False
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
+
+    @property
+    def loss(self) -> Loss:
+        return BinaryCrossEntropy()
+
+    def encode(self, labels: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        """(N rows of one cell of joined labels) -> (N, K) of 0 and 1."""
+        index = {name: i for i, name in enumerate(self.classes)}
+        targets = np.zeros((len(labels), len(self.classes)), dtype=np.float32)
+        for row, cells in enumerate(labels):
+            for name in split_labels(cells[0], self.separator):
+                targets[row, index[name]] = 1
+        return targets
+
+    def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, K) logits -> (N, K) probabilities, each by itself."""
+        return 1 / (1 + np.exp(-logits.astype(np.float64)))
+
+    @property
+    def header(self) -> list[str]:
+        return ["prediction", *(f"probability_{name}" for name in self.classes)]
+
+    def rows(self, logits: NDArray[np.float32]) -> list[list[str | float]]:
+        """Cells under :attr:`header`: the labels above one half, joined as in the table, then each probability."""
+        rows: list[list[str | float]] = []
+        for row in self.values(logits):
+            chosen = self.separator.join(name for name, p in zip(self.classes, row, strict=True) if p > 0.5)
+            rows.append([chosen, *(round(float(p), 6) for p in row)])
+        return rows
+
+    @property
+    def words(self) -> str:
+        return f"multi-label classification of {self.columns[0]} ({len(self.classes)} labels)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidueClassification:
+    """One of C one-letter classes per residue."""
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    per_residue: ClassVar[bool] = True
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
+
+    @property
+    def loss(self) -> Loss:
+        return CrossEntropy()
+
+    def encode(self, labels: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+        """(N rows of one cell with a letter per residue) -> (total letters,) class indices, end to end."""
+        lookup = np.full(256, -1, dtype=np.int64)
+        for index, name in enumerate(self.classes):
+            lookup[ord(name)] = index
+        text = "".join(row[0] for row in labels).encode("latin-1")
+        return lookup[np.frombuffer(text, dtype=np.uint8)]
+
+    def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(L, C) logits -> (L, C) probabilities."""
+        return _softmax(logits)
+
+    @property
+    def header(self) -> list[str]:
+        return ["prediction"]
+
+    def rows(self, logits: NDArray[np.float32]) -> list[list[str | float]]:
+        """One row for one sequence of (L, C) logits: a string with one class letter per residue."""
+        return [["".join(self.classes[index] for index in logits.argmax(axis=1))]]
+
+    @property
+    def words(self) -> str:
+        return f"per-residue classification of {self.columns[0]} ({' '.join(self.classes)})"
+
+
+Task = Regression | Classification | MultiLabel | ResidueClassification
+TaskKind = Literal["regression", "classification", "multilabel", "residue"]
+TASKS: dict[TaskKind, type[Task]] = {
+    "regression": Regression,
+    "classification": Classification,
+    "multilabel": MultiLabel,
+    "residue": ResidueClassification,
+}
+
+
+def kind_of(task: Task) -> TaskKind:
+    """The name of a task's kind."""
+    return next(name for name, cls in TASKS.items() if isinstance(task, cls))
+
+
+def task_to_json(task: Task) -> dict[str, Any]:
+    """A task as plain values, for ``task.json``."""
+    return {"kind": kind_of(task), **vars(task)}
+
+
+def task_from_json(value: dict[str, Any]) -> Task:
+    """The task of a ``task.json``."""
+    fields: dict[str, Any] = {
+        name: tuple(cell) if isinstance(cell, list) else cell for name, cell in value.items() if name != "kind"
+    }
+    return TASKS[value["kind"]](**fields)
+
+
+def split_labels(cell: str, separator: str) -> list[str]:
+    """The labels in a multi-label cell; an empty cell has none."""
+    return [name.strip() for name in cell.split(separator) if name.strip()]
+
+
+def is_number(cell: str) -> bool:
+    """True for text that is a finite number."""
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def fit_task(kind: TaskKind, columns: Sequence[str], labels: Sequence[Sequence[str]], train: NDArray[np.bool_]) -> Task:
+    """A task of a kind, fitted to labels: N rows of one cell per column.
+
+    Class names come from all records, so that a class that only the test set has is known (and counted as missed);
+    the mean and scale of regression come from the training records alone.
+
+    Raises:
+        InputError: fewer than two classes, or training labels that are all the same number.
+    """
+    names = tuple(columns)
+    if kind == "regression":
+        values = np.array([[float(c) if c else math.nan for c in row] for row in labels], dtype=np.float64)[train]
+        mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        if not (scale > 0).all():
+            constant = names[int(np.flatnonzero(~(scale > 0))[0])]
+            raise InputError(f"column {constant!r}: all training labels are the same number; there is nothing to learn")
+        return Regression(columns=names, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
+    cells = [row[0] for row in labels]
+    if kind == "residue":
+        task: Task = ResidueClassification(columns=names, classes=tuple(sorted(set().union(*map(set, cells)))))
+    elif kind == "multilabel":
+        separator = next((mark for mark in SEPARATORS if any(mark in cell for cell in cells)), SEPARATORS[0])
+        found = {name for cell in cells for name in split_labels(cell, separator)}
+        task = MultiLabel(columns=names, classes=tuple(_sorted_names(found)), separator=separator)
+    else:
+        task = Classification(columns=names, classes=tuple(_sorted_names(set(cells))))
+    if not isinstance(task, Regression) and task.outputs < 2:
+        raise InputError(f"column {names[0]!r}: only one class, {task.classes[0]!r}; there is nothing to learn")
+    return task
+
+
+def _sorted_names(names: set[str]) -> list[str]:
+    """In numeric order when all are numbers, else in alphabetical order."""
+    return sorted(names, key=float) if all(map(is_number, names)) else sorted(names)
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

@@ -1,0 +1,184 @@
+"""The only training loop: a generator of finished steps, around which the caller logs, evaluates, saves and stops."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from seqtrain.batch import Batch
+from seqtrain.draws import Draws, fold
+from seqtrain.errors import RunError
+from seqtrain.objectives import Objective, Score
+from seqtrain.schedules import Schedule
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How steps are computed."""
+
+    device: torch.device
+    precision: Precision = "fp32"
+    clip_norm: float = 1.0
+    """Largest norm of the gradient over all parameters (Pascanu et al. 2013)."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What one optimiser update did."""
+
+    step: int
+    """Updates done, this one included."""
+    loss: float
+    """Mean over everything scored in the step, before the update."""
+    measures: dict[str, float]
+    """Means of the objective's other sums."""
+    count: float
+    """What the means were divided by."""
+    gradient_norm: float
+    """Before clipping."""
+    learning_rate: float
+    """Of the body."""
+    num_records: int
+    num_residues: int
+    seconds: float
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Mixed precision for bf16 (Micikevicius et al. 2017), nothing for fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def train_steps(
+    model: nn.Module,
+    objective: Objective,
+    steps: Iterable[Iterable[Batch]],
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    config: LoopConfig,
+    *,
+    first_step: int = 0,
+) -> Iterator[StepReport]:
+    """Train, one update per item of ``steps``, each a row of microbatches.
+
+    Losses are summed over the microbatches and divided once by the sum of their counts, so the gradient of a separable
+    objective is the same however the step is cut. Dropout draws from a generator seeded by (seed, step, microbatch).
+
+    Args:
+        first_step: updates already done; the schedule and the dropout go on from there.
+
+    Raises:
+        RunError: a loss or gradient is not finite; raised before the update, naming the step and the records.
+    """
+    for step, batches in enumerate(steps, start=first_step):
+        started = time.perf_counter()
+        model.train()
+        factor = schedule(step)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        optimizer.zero_grad(set_to_none=True)
+        total, records, num_residues = _accumulate(model, objective, batches, config, step)
+        count = float(total.count)
+        loss = float(total.loss) / count if count else 0.0
+        norm = _divide_and_clip(model, count, config.clip_norm)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise RunError(
+                f"step {step + 1}: loss {loss:.4g}, gradient norm {norm:.4g} at learning rate "
+                f"{optimizer.param_groups[0]['lr']:.3g}, records {_some(records)}; the update was not made; "
+                "lower --learning-rate, or look at these records"
+            )
+        if count:
+            optimizer.step()
+        yield StepReport(
+            step=step + 1,
+            loss=loss,
+            measures={name: float(value) / max(count, 1e-12) for name, value in total.sums.items()},
+            count=count,
+            gradient_norm=norm,
+            learning_rate=optimizer.param_groups[0]["lr"],
+            num_records=len(records),
+            num_residues=num_residues,
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _accumulate(
+    model: nn.Module, objective: Objective, batches: Iterable[Batch], config: LoopConfig, step: int
+) -> tuple[Score, list[int], int]:
+    """Gradients of the summed loss over microbatches; sums, records and residues seen."""
+    zero = torch.zeros((), device=config.device)
+    total = Score(zero, zero)
+    records: list[int] = []
+    num_residues = 0
+    for number, cpu_batch in enumerate(batches):
+        records += cpu_batch.records.tolist()
+        num_residues += int(cpu_batch.residues.sum())
+        torch.manual_seed(fold(config.seed, "dropout", step, number) & 0x7FFFFFFFFFFFFFFF)
+        score = forward_and_score(model, objective, cpu_batch.to(config.device), config)
+        if score is None:
+            continue
+        score.loss.backward()  # type: ignore[no-untyped-call]
+        total = add_scores(total, score)
+    return total, records, num_residues
+
+
+def forward_and_score(model: nn.Module, objective: Objective, batch: Batch, config: LoopConfig) -> Score | None:
+    """Prepare a batch, run the model and score it; None when nothing in the batch is to be predicted."""
+    prepared = objective.prepare(batch, Draws(batch.keys))
+    if prepared.decode is not None and len(prepared.decode) == 0:
+        return None
+    with autocast(config.device, config.precision):
+        outputs = model(prepared)
+    return objective.score(outputs, prepared)
+
+
+def add_scores(total: Score, score: Score) -> Score:
+    """Sum of two scores, without their gradients."""
+    names = {*total.sums, *score.sums}
+    zero = torch.zeros_like(total.count)
+    return Score(
+        total.loss + score.loss.detach(),
+        total.count + score.count.detach(),
+        {name: total.sums.get(name, zero) + score.sums.get(name, zero) for name in sorted(names)},
+    )
+
+
+def mean_score(
+    model: nn.Module, objective: Objective, batches: Iterable[Batch], config: LoopConfig
+) -> tuple[float, dict[str, float]]:
+    """Mean loss and measures in evaluation mode; gives the model back in the mode it came in."""
+    was_training = model.training
+    model.eval()
+    zero = torch.zeros((), device=config.device, dtype=torch.float32)
+    total = Score(zero, zero)
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                score = forward_and_score(model, objective, batch.to(config.device), config)
+                total = total if score is None else add_scores(total, score)
+    finally:
+        model.train(was_training)
+    count = max(float(total.count), 1e-12)
+    return float(total.loss) / count, {name: float(value) / count for name, value in total.sums.items()}
+
+
+def _divide_and_clip(model: nn.Module, count: float, clip_norm: float) -> float:
+    """Divide the summed gradients by the count, once; returns their norm before clipping."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    if not gradients or not count:
+        return 0.0
+    torch._foreach_div_(gradients, count)
+    return float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm))
+
+
+def _some(records: list[int]) -> str:
+    return ", ".join(map(str, records[:5])) + (" …" if len(records) > 5 else "")
