@@ -7,7 +7,8 @@ Run from the root of the repository::
 
 Both sides train a model of one shape on the same sequences and the same masked positions with AdamW. The peer is
 ``EsmForMaskedLM`` as it comes: a padded rectangle, sdpa attention, logits at every position. Here the sequences are
-packed, and the last layer and the head run at masked positions only.
+packed, and the last layer and the head run at masked positions only. Believe the result only of an idle machine:
+"load_before", the processes that were running before, must be near 0.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def packed_trainer(config: TransformerConfig, autocast: Callable[[], torch.autoc
         )
         with autocast():
             loss = cross_entropy(network(batch).float(), step.targets)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
         return loss.item()
@@ -139,7 +140,7 @@ def padded_trainer(config: TransformerConfig, autocast: Callable[[], torch.autoc
         rectangle = torch.nn.utils.rnn.pad_sequence(goals, batch_first=True, padding_value=-100)
         with autocast():
             loss = peer(input_ids=ids, attention_mask=(ids != PAD).long(), labels=rectangle).loss
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
         return float(loss.item())
@@ -170,13 +171,14 @@ def main() -> None:
     parser.add_argument("--size", default="8M", help="a size of TransformerConfig.of_size")
     parser.add_argument("--longest", type=int, default=510, help="most residues of a sequence")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=7, help="counted steps of each side")
+    parser.add_argument("--repeats", type=int, default=5, help="counted steps of each side")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="autocast to this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
 
+    load = os.getloadavg()[0]
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     generator = np.random.default_rng(options.seed)
@@ -207,6 +209,7 @@ def main() -> None:
         "peer": f"transformers {transformers.__version__} EsmForMaskedLM",
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "load_before": round(load, 2),
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

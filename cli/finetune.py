@@ -11,7 +11,7 @@ from seqtrain_cli.train import run_training
 
 
 @click.command("finetune", short_help="Learn labels from a table.")
-@click.argument("table")
+@click.argument("table", required=False)
 @click.option(
     "--target", multiple=True, metavar="COLUMN", help="Label column; several for a regression of several numbers."
 )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from types import FrameType
 
 import click
 
@@ -62,12 +67,18 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; errors are one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        seqtrain.main(args=arguments, prog_name="seqtrain", standalone_mode=False)
+        with _stopping_on_sigterm():
+            seqtrain.main(args=arguments, prog_name="seqtrain", standalone_mode=False)
         code = 0
     except click.exceptions.Exit as leave:
         code = leave.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        words = error.format_message().rstrip(".")
+        click.echo(f"error: {words}; see {context.command_path if context else 'seqtrain'} --help", err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -83,6 +94,23 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
+@contextlib.contextmanager
+def _stopping_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command like an error does, so that half-written files are removed on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number, "terminated")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _explain(error: Exception) -> int:
     """One line on stderr; the exit code."""
     if isinstance(error, InputError):
@@ -91,6 +119,10 @@ def _explain(error: Exception) -> int:
     if isinstance(error, Stopped):
         click.echo(str(error), err=True)
         return 128 + error.signal_number
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {place}{error.strerror}; check the path, its permissions and its disk", err=True)
+        return 1
     if isinstance(error, RunError | OSError | MemoryError):
         click.echo(f"error: {str(error) or type(error).__name__}", err=True)
         return 1

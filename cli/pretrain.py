@@ -21,8 +21,8 @@ from seqtrain_cli.train import run_training
 def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:
     """Train a masked language model on unlabelled sequences.
 
-    FASTA files may be plain or gzipped, named one by one or by a glob in quotes. Without any option a small ESM-2-layout
-    model is trained in minutes. Run the same command again to continue a run that was stopped.
+    FASTA files may be plain or gzipped, named one by one or by a glob in quotes. Without any option a small
+    ESM-2-layout model is trained in minutes. Run the same command again to continue a run that was stopped.
     """
     from seqtrain.config import PretrainConfig
     from seqtrain.recipes.pretrain import pretrain

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seqtrain.errors import InputError
 from seqtrain_cli.progress import StderrListener
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ def run_training(
     from seqtrain.config import read_config
 
     config = read_config(kind, Path(config_path) if config_path else None, settings)
+    table = getattr(config, "table", None)
+    if table == "":
+        raise InputError("no table was given; name a CSV, TSV or Parquet file")
+    if table == "-":
+        raise InputError("-: the table is read more than once, which standard input does not allow; name a file")
     command = shlex.join(["seqtrain", *sys.argv[1:]])
     with StderrListener() as listener:
         recipe(config, listener, command=command, overwrite=overwrite, dry_run=dry_run)

@@ -121,10 +121,11 @@ def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    expected = set(_unshared(model.state_dict()))
-    if set(tensors) != expected:
-        difference = sorted(set(tensors) ^ expected)
-        raise RunError(f"the checkpoint is of another model: {difference[0]} and {len(difference) - 1} more differ")
+    expected = {(name, tensor.shape) for name, tensor in _unshared(model.state_dict()).items()}
+    found = {(name, tensor.shape) for name, tensor in tensors.items()}
+    if found != expected:
+        names = sorted({name for name, _ in found ^ expected})
+        raise RunError(f"the checkpoint is of another model: {names[0]} and {len(names) - 1} more differ")
     model.load_state_dict(tensors, strict=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 from collections.abc import Mapping
@@ -145,14 +146,14 @@ _FRACTIONS = ("warmup_fraction", "dropout", "masked_fraction")
 def _check_ranges(config: RunConfig) -> None:
     for name in _POSITIVE:
         value = getattr(config, name, None)
-        if value is not None and not value > 0:
-            raise InputError(f"{option(name)} {value}: must be greater than 0")
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{option(name)} {value}: must be a finite number greater than 0")
     for name in _FRACTIONS:
         value = getattr(config, name, None)
         if value is not None and not 0 <= value < 1:
             raise InputError(f"{option(name)} {value}: must be at least 0 and less than 1")
-    if config.weight_decay < 0:
-        raise InputError(f"--weight-decay {config.weight_decay}: must not be negative")
+    if not 0 <= config.weight_decay < math.inf:
+        raise InputError(f"--weight-decay {config.weight_decay}: must be a finite number, at least 0")
     if getattr(config, "masked_fraction", 0.15) == 0:
         raise InputError("--masked-fraction 0: nothing would be asked for; 0.15 is usual")
 

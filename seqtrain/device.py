@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import torch
@@ -23,9 +24,9 @@ def choose_device(choice: str) -> tuple[torch.device, str]:
         if has_mps:
             return torch.device("mps"), "Apple GPU, found by --device auto"
         return torch.device("cpu"), f"CPU, {torch.get_num_threads()} threads; --device auto found no GPU"
-    kind, _, number = choice.partition(":")
+    kind, colon, number = choice.partition(":")
     there = {"cpu": True, "cuda": has_cuda, "mps": has_mps}
-    if kind not in there or (number and not number.isdigit()):
+    if kind not in there or (colon and (kind != "cuda" or re.fullmatch("[0-9]+", number) is None)):
         raise InputError(f"--device {choice}: choose auto, cpu, cuda, cuda:N or mps")
     if not there[kind]:
         found = ", ".join(name for name, is_there in there.items() if is_there)

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from seqtrain.batch import Batch
@@ -122,14 +123,21 @@ def fit(training: Training, folder: Path, listener: Listener, *, tensorboard: bo
                 save_checkpoint(saved, training.network, optimizer, progress)
                 purge_checkpoints(saved, progress)
                 saved_at = time.monotonic()
-            if stop.signal_number is not None and report.step < training.num_steps:
+            if stop.signal_number is not None:
                 raise Stopped(stop.signal_number, f"stopped and saved after step {report.step}; rerun to continue")
             if report.step == training.num_steps:
                 break
     if progress.best_step not in (None, progress.step):
-        load_checkpoint(checkpoint_of_step(saved, int(progress.best_step or 0)), training.network, None)
+        _load_best(checkpoint_of_step(saved, int(progress.best_step or 0)), training.network)
         listener.say(f"the weights of step {progress.best_step} were the best on the validation records and are kept")
     return progress
+
+
+def _load_best(path: Path, network: nn.Module) -> None:
+    try:
+        load_checkpoint(path, network, None)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(f"{path}: the best weights cannot be read ({error}); pass --overwrite to train anew") from error
 
 
 def _resume(training: Training, saved: Path, optimizer: torch.optim.Optimizer, listener: Listener) -> Progress:

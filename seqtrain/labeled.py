@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,18 +71,28 @@ def read_labeled(
         )
     rows = _Rows([judged[row] for row in kept], kept)
     labels = [[table.columns[name][row].strip() for name in columns.targets] for row in kept]
-    split = _split(table, columns, kind, rows, labels, seed)
-    train = split.sets == TRAIN
-    fitted = task or fit_task(kind, columns.targets, labels, train)
+    if not any(map(any, labels)):
+        raise InputError(f"{table.path}: column {columns.targets[0]!r} is empty in every row; choose another --target")
+    try:
+        split = _split(table, columns, kind, rows, labels, seed, given=task is not None)
+        train = split.sets == TRAIN
+        fitted = task or fit_task(kind, columns.targets, labels, train)
+    except InputError as error:
+        raise InputError(f"{table.path}: {error}") from None
     if task is not None:
         _check_known(task, labels, [record.place for record in rows.records])
-    targets = fitted.encode(labels)
+    targets, weights = fitted.encode(labels), None
     if columns.mask is not None and fitted.per_residue:
-        mask = "".join(rows.cells(table, columns.mask)).encode()
-        targets = np.where(np.frombuffer(mask, np.uint8) == ord("1"), targets, IGNORED)
-    weights = None
+        masks = [cell.strip() for cell in rows.cells(table, columns.mask)]
+        targets = np.where(np.frombuffer("".join(masks).encode(), np.uint8) == ord("1"), targets, IGNORED)
+        if task is None and not any("1" in mask for mask, learnt in zip(masks, train, strict=True) if learnt):
+            raise InputError(f"{table.path}: column {columns.mask!r} masks every training label; mark some with 1")
     if columns.weight is not None:
         weights = np.array([float(cell) for cell in rows.cells(table, columns.weight)], dtype=np.float32)
+        if task is None and not weights[train].any():
+            raise InputError(
+                f"{table.path}: column {columns.weight!r} is 0 in every training row; there is nothing to learn"
+            )
     return LabeledData(
         store=SequenceStore.in_memory(rows.records, reader.alphabet),
         rows=kept,
@@ -101,11 +110,12 @@ def _problem(table: Table, columns: Columns, kind: TaskKind, row: int, bases_per
     cells = [table.columns[name][row].strip() for name in columns.targets]
     sequence = "".join(table.columns[columns.sequence][row].split())
     if not any(cells) and kind != "multilabel":
-        return f"no label: column {columns.targets[0]!r} is empty"
+        return f"no label: column {', '.join(map(repr, columns.targets))} is empty"
     if kind == "regression":
         for name, cell in zip(columns.targets, cells, strict=True):
-            if cell and not is_number(cell):
-                hint = " (a decimal comma? write a point)" if is_number(cell.replace(",", ".")) else ""
+            if cell and not _fits_float32(cell):
+                hint = " (a decimal comma? write a point)" if is_number(cell.replace(",", ".", 1)) else ""
+                hint = " (too large for 32 bits)" if is_number(cell) else hint
                 return f"a label that is not a finite number: {cell!r} in column {name!r}{hint}"
     if kind == "classification" and cells[0].lower() in ("nan", "inf", "-inf"):
         return f"a label that is not a finite number: {cells[0]!r} in column {columns.targets[0]!r}"
@@ -115,23 +125,33 @@ def _problem(table: Table, columns: Columns, kind: TaskKind, row: int, bases_per
             found = len(table.columns[name][row].strip())
             if found != length:
                 return f"labels and residues differ in number: {found} in column {name!r} for {length} residues"
+        if columns.mask is not None and table.columns[columns.mask][row].strip().strip("01"):
+            return f"a mask of other signs than 0 and 1: column {columns.mask!r}"
     if columns.split is not None and set_of(table.columns[columns.split][row]) is None:
         return f"a set that is neither train, valid nor test: {table.columns[columns.split][row]!r}"
     if columns.weight is not None:
         weight = table.columns[columns.weight][row]
-        if not is_number(weight) or float(weight) < 0 or not math.isfinite(float(weight)):
+        if not _fits_float32(weight) or float(weight) < 0:
             return f"a weight that is not a number of at least 0: {weight!r}"
     return ""
 
 
-def _split(table: Table, columns: Columns, kind: TaskKind, rows: _Rows, labels: list[list[str]], seed: int) -> Split:
+def _split(
+    table: Table, columns: Columns, kind: TaskKind, rows: _Rows, labels: list[list[str]], seed: int, *, given: bool
+) -> Split:
+    """The sets of the usable rows; a ``given`` task takes them as they stand, as nothing is trained or held out."""
     strata = [row[0] for row in labels] if kind == "classification" else None
-    if columns.split is not None:
-        try:
-            return split_from_column(rows.cells(table, columns.split), strata, seed)
-        except InputError as error:
-            raise InputError(f"{table.path}: {error}") from None
-    return make_split(len(labels), strata, seed)
+    if columns.split is None:
+        return make_split(len(labels), strata, seed)
+    cells = rows.cells(table, columns.split)
+    if given:
+        return Split(np.array([set_of(cell) for cell in cells], dtype=np.str_), "as the table says")
+    return split_from_column(cells, strata, seed)
+
+
+def _fits_float32(cell: str) -> bool:
+    """True for text that is a finite number also with 32 bits."""
+    return is_number(cell) and abs(float(cell)) <= float(np.finfo(np.float32).max)
 
 
 def _check_known(task: Task, labels: list[list[str]], places: list[str]) -> None:

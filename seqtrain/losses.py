@@ -21,7 +21,7 @@ class CrossEntropy:
     def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """logits (N, C), targets (N,) int64 with -100 ignored, weights (N,) -> weighted sum (), sum of weights ()."""
         weights = _weights(targets != IGNORED_CLASS, weights)
-        losses = F.cross_entropy(logits.float(), targets, ignore_index=IGNORED_CLASS, reduction="none")
+        losses = F.cross_entropy(_wide(logits), targets, ignore_index=IGNORED_CLASS, reduction="none")
         return (losses * weights).sum(), weights.sum()
 
 
@@ -33,7 +33,7 @@ class BinaryCrossEntropy:
         """logits (N, K), targets (N, K) in [0, 1], nan ignored, weights (N,) -> weighted sum (), sum of weights ()."""
         scored = ~targets.isnan()
         weights = _weights(scored, weights)
-        losses = F.binary_cross_entropy_with_logits(logits.float(), targets.nan_to_num(0.0), reduction="none")
+        losses = F.binary_cross_entropy_with_logits(_wide(logits), targets.nan_to_num(0.0), reduction="none")
         return (losses * weights).sum(), weights.sum()
 
 
@@ -45,11 +45,16 @@ class MeanSquaredError:
         """logits (N, K), targets (N, K) with nan ignored, weights (N,) -> weighted sum (), sum of weights ()."""
         scored = ~targets.isnan()
         weights = _weights(scored, weights)
-        errors = (logits.float() - targets.nan_to_num(0.0)) ** 2
+        errors = (_wide(logits) - targets.nan_to_num(0.0)) ** 2
         return (errors * weights).sum(), weights.sum()
 
 
 Loss = CrossEntropy | BinaryCrossEntropy | MeanSquaredError
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """16-bit logits in float32, in which sums of many losses stay exact enough; wider ones as they are."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _weights(scored: Tensor, weights: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from seqtrain.alphabet import ALPHABETS, Alphabet
 from seqtrain.config import RunConfig, differences, facts, to_toml
-from seqtrain.errors import InputError
+from seqtrain.errors import InputError, RunError
 from seqtrain.io.run_directory import write_json_atomically, write_text_atomically
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
@@ -50,22 +52,36 @@ def load_run(folder: Path) -> Run:
     _refuse_non_run(folder)
     if not (folder / "model").is_dir() or not (folder / _TASK).exists():
         raise InputError(f"{folder}: the training is not finished; rerun its command to continue it")
-    meaning = json.loads((folder / _TASK).read_text(encoding="utf-8"))
     network, tokens = load_network(folder / "model")
-    alphabet = ALPHABETS[meaning["alphabet"]]
+    try:
+        meaning = json.loads((folder / _TASK).read_text(encoding="utf-8"))
+        alphabet = ALPHABETS[meaning["alphabet"]]
+        task = None if meaning["task"]["kind"] == MASKED_LM else task_from_json(meaning["task"])
+        max_length, columns = int(meaning["max_length"]), dict(meaning["columns"])
+    except _DAMAGED as error:
+        raise _damaged(folder / _TASK, error) from error
     if tokens != alphabet.tokens:
         raise InputError(
             f"{folder}: its vocabulary is not that of the {alphabet.name} alphabet; the folder was changed"
         )
-    task = None if meaning["task"]["kind"] == MASKED_LM else task_from_json(meaning["task"])
-    return Run(
-        folder=folder,
-        network=network,
-        alphabet=alphabet,
-        task=task,
-        max_length=meaning["max_length"],
-        columns=meaning["columns"],
-    )
+    return Run(folder=folder, network=network, alphabet=alphabet, task=task, max_length=max_length, columns=columns)
+
+
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading a JSON file raises when somebody else wrote it."""
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: damaged ({type(error).__name__}: {error}); use another copy, or start the run anew")
+
+
+def _facts_then(path: Path) -> tuple[dict[str, Any], bool]:
+    """What decided the run when it was started, and whether it is finished."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return dict(record["facts"]), bool(record["finished"])
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
 
 
 def _refuse_non_run(folder: Path) -> None:
@@ -82,12 +98,21 @@ def _refuse_non_run(folder: Path) -> None:
 def save_model(
     folder: Path, network: Network, alphabet: Alphabet, task: Task | None, max_length: int, columns: Mapping[str, Any]
 ) -> None:
-    """Write ``model/`` and ``task.json``; the model appears whole or not at all."""
+    """Write ``model/`` and ``task.json``; the model appears whole or not at all.
+
+    Raises:
+        RunError: the disk is full.
+    """
     partial, target = folder / ".model.partial", folder / "model"
     shutil.rmtree(partial, ignore_errors=True)
-    save_network(network, partial, alphabet.tokens)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    try:
+        save_network(network, partial, alphabet.tokens)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{target}: cannot save: {error}; free some space and rerun to continue") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     meaning = {
         "task": {"kind": MASKED_LM} if task is None else task_to_json(task),
         "alphabet": alphabet.name,
@@ -100,6 +125,9 @@ def save_model(
 def begin_run(folder: Path, kind: str, config: RunConfig, data: Mapping[str, str], command: str) -> bool:
     """Write ``config.toml`` and ``run.json``, or check that an earlier start was of the same training.
 
+    A start that ended before its first checkpoint, such as one whose input was refused, binds nobody: with the input or
+    the options corrected, the same command starts anew.
+
     Args:
         data: SHA-256 of each input by its name.
 
@@ -109,27 +137,46 @@ def begin_run(folder: Path, kind: str, config: RunConfig, data: Mapping[str, str
     Raises:
         InputError: the directory holds a run of another configuration or other data; names what differs.
     """
+    _remove_leavings(folder)
     now = {"kind": kind, **facts(config), **{f"data {name}": digest for name, digest in data.items()}}
     path = folder / _RECORD
     if path.exists():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        changed = differences(record["facts"], json.loads(json.dumps(now)))
-        if changed:
+        then, finished = _facts_then(path)
+        changed = differences(then, json.loads(json.dumps(now)))
+        if not changed:
+            return finished
+        if finished or any((folder / "checkpoints").glob("step-*")):
             more = f" and {len(changed) - 3} more differences" if len(changed) > 3 else ""
             raise InputError(
                 f"{folder}: holds a run that differs ({'; '.join(changed[:3])}{more}); "
                 "choose another -o, or pass --overwrite to start it anew"
             )
-        return bool(record["finished"])
+        clear_run(folder)
     write_text_atomically(folder / "config.toml", to_toml(config))
     write_json_atomically(path, {"facts": now, "command": command, "finished": False, "environment": environment()})
     return False
 
 
+def _remove_leavings(folder: Path) -> None:
+    """Files that a killed process was writing."""
+    for path in folder.glob("*.tmp-*"):
+        if path.name.partition(".tmp-")[0] in RUN_FILES:
+            path.unlink()
+
+
 def finish_run(folder: Path, results: Mapping[str, Any]) -> None:
-    """Mark the run as finished and keep its results beside its facts."""
+    """Mark the run as finished and keep its results beside its facts; measures that are not defined become null."""
     record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    write_json_atomically(folder / _RECORD, {**record, "finished": True, "results": dict(results)})
+    write_json_atomically(folder / _RECORD, {**record, "finished": True, "results": _defined(dict(results))})
+
+
+def _defined(value: Any) -> Any:
+    """Nested results with None for every number that JSON cannot say."""
+    if isinstance(value, dict):
+        return {name: _defined(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def clear_run(folder: Path) -> None:
@@ -138,7 +185,8 @@ def clear_run(folder: Path) -> None:
     Raises:
         InputError: the folder holds files but is not a run directory.
     """
-    contents = [path for path in folder.iterdir() if path.name != ".lock"]
+    # config.toml alone is what a start that was killed at once leaves.
+    contents = [path for path in folder.iterdir() if path.name not in (".lock", "config.toml")]
     if contents and not (folder / _RECORD).exists():
         raise InputError(
             f"{folder}: holds files but is not a run directory; --overwrite would not touch it, choose another -o"
@@ -152,8 +200,9 @@ def clear_run(folder: Path) -> None:
 
 
 RUN_FILES: Sequence[str] = (
-    "checkpoints", "model", ".model.partial", "store", "valid_store", "tensorboard", "config.toml", "ledger.csv",
-    "split.csv", "metrics.jsonl", "predictions.csv", "report.html", _TASK, _RECORD,
+    "checkpoints", "model", ".model.partial", "store", "store.partial", "valid_store", "valid_store.partial",
+    "tensorboard", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "predictions.csv", "report.html",
+    _TASK, _RECORD,
 )  # fmt: skip
 
 

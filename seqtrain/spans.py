@@ -35,9 +35,10 @@ class Spans:
     def windows(cls, records: NDArray[np.int64], lengths: NDArray[np.int64], max_length: int) -> Spans:
         """Records longer than ``max_length`` letters as equal windows that overlap by at least a quarter.
 
-        Where two windows overlap, each answers for the half in which it sees more context.
+        Where two windows overlap, each answers for the half in which it sees more context. Windows of a single letter
+        cannot overlap.
         """
-        stride = max(1, round(max_length * (1 - _OVERLAP)))
+        stride = max(1, int(max_length * (1 - _OVERLAP)))
         counts = np.where(lengths <= max_length, 1, 1 + -(-(lengths - max_length) // stride))
         number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         record_lengths, record_counts = np.repeat(lengths, counts), np.repeat(counts, counts)

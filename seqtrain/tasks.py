@@ -24,7 +24,7 @@ class Regression:
     columns: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
-    """Standard deviation on the training records; 1 where that is 0."""
+    """Standard deviation on the training records."""
 
     per_residue: ClassVar[bool] = False
 
@@ -166,11 +166,12 @@ class ResidueClassification:
 
     def encode(self, labels: Sequence[Sequence[str]]) -> NDArray[np.int64]:
         """(N rows of one cell with a letter per residue) -> (total letters,) class indices, end to end."""
-        lookup = np.full(256, -1, dtype=np.int64)
-        for index, name in enumerate(self.classes):
-            lookup[ord(name)] = index
-        text = "".join(row[0] for row in labels).encode("latin-1")
-        return lookup[np.frombuffer(text, dtype=np.uint8)]
+        characters = [ord(name) for name in self.classes]
+        lookup = np.zeros(max(characters) + 1, dtype=np.int64)
+        lookup[characters] = np.arange(len(characters))
+        text = "".join(row[0] for row in labels)
+        targets: NDArray[np.int64] = lookup[np.frombuffer(text.encode("utf-32-le"), dtype="<u4")]
+        return targets
 
     def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(L, C) logits -> (L, C) probabilities."""
@@ -242,10 +243,13 @@ def fit_task(kind: TaskKind, columns: Sequence[str], labels: Sequence[Sequence[s
     names = tuple(columns)
     if kind == "regression":
         values = np.array([[float(c) if c else math.nan for c in row] for row in labels], dtype=np.float64)[train]
+        for name, column in zip(names, values.T, strict=True):
+            known = column[~np.isnan(column)]
+            # Not by the standard deviation: rounding leaves 1e-17 for equal labels.
+            if not len(known) or known.min() == known.max():
+                what = "the same number" if len(known) else "empty"
+                raise InputError(f"column {name!r}: all training labels are {what}; there is nothing to learn")
         mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        if not (scale > 0).all():
-            constant = names[int(np.flatnonzero(~(scale > 0))[0])]
-            raise InputError(f"column {constant!r}: all training labels are the same number; there is nothing to learn")
         return Regression(columns=names, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
     cells = [row[0] for row in labels]
     if kind == "residue":
@@ -263,7 +267,7 @@ def fit_task(kind: TaskKind, columns: Sequence[str], labels: Sequence[Sequence[s
 
 def _sorted_names(names: set[str]) -> list[str]:
     """In numeric order when all are numbers, else in alphabetical order."""
-    return sorted(names, key=float) if all(map(is_number, names)) else sorted(names)
+    return sorted(sorted(names), key=float) if all(map(is_number, names)) else sorted(names)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-_LOG_FROM = 100
-"""All-positive values that span more than this ratio are drawn on a logarithmic axis."""
+_LOG_FROM = 50
+"""Positive values whose largest is this many times their median, such as a loss that starts high, go on a log axis."""
+_NEAR_ZERO = 0.05
+_UNITS = ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
+"""(from which size, divided by what, written how)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +37,32 @@ class Axis:
             low, high = self.low, self.high
         return self.start + (values - low) / (high - low) * (self.end - self.start)
 
-    def ticks(self, wanted: int) -> list[float]:
-        """About ``wanted`` round values inside the range: steps of 1, 2 or 5, or powers of ten."""
+    def ticks(self, wanted: int) -> list[tuple[float, str]]:
+        """About ``wanted`` round values inside the range, steps of 1, 2 or 5 or powers of ten, and their labels."""
         if self.log:
-            return _log_ticks(self.low, self.high, wanted)
+            return [(value, short_number(value)) for value in _log_ticks(self.low, self.high, wanted)]
         step = _round_step((self.high - self.low) / wanted)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [i * step for i in range(first, last + 1)]
+        values = [i * step for i in range(first, last + 1)]
+        largest = max(abs(value) for value in values)
+        if largest >= 1e15 or largest < 1e-3:
+            return [(value, short_number(value)) for value in values]
+        unit, suffix = next(((unit, suffix) for limit, unit, suffix in _UNITS if largest >= limit), (1.0, ""))
+        decimals = max(0, -math.floor(math.log10(step / unit) + 1e-9))
+        return [(value, f"{value / unit:,.{decimals}f}{suffix if value else ''}".replace("-", "−")) for value in values]
+
+
+def step_axis(values: Array, start: float, end: float) -> Axis:
+    """An axis for steps (P,): from 0 where they start close to it."""
+    axis = axis_of(values, start, end)
+    return replace(axis, low=0.0) if 0 < axis.low < axis.high * _NEAR_ZERO else axis
 
 
 def axis_of(values: Array, start: float, end: float, *, margin: float = 0.0, may_be_log: bool = False) -> Axis:
     """An axis that holds all finite values (P,), with a margin (fraction of the range) on either side."""
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    if may_be_log and low > 0 and high / low > _LOG_FROM:
+    if may_be_log and low > 0 and high > _LOG_FROM * float(np.median(values)):
         widening = (high / low) ** margin
         return Axis(low=low / widening, high=high * widening, start=start, end=end, log=True)
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # a constant; ticks need a range
@@ -58,12 +73,12 @@ def axis_of(values: Array, start: float, end: float, *, margin: float = 0.0, may
 
 
 def short_number(value: float) -> str:
-    """A tick label: 0.25, 1,500, 20k, 3M, 1e-5."""
+    """A number in few characters: 0.25, 1,500, 20k, 3M, 1e−5."""
     size = abs(value)
     if size >= 1e15 or 0 < size < 1e-3:
         mantissa, exponent = f"{value:.3e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}".replace("-", "−")
-    for limit, unit, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+    for limit, unit, suffix in _UNITS:
         if size >= limit:
             return f"{value / unit:g}{suffix}".replace("-", "−")
     return (f"{value:,.0f}" if size >= 1e3 else f"{round(value, 9):g}").replace("-", "−")
@@ -89,7 +104,7 @@ def number(value: float | int) -> str:
 
 def _round_step(step: float) -> float:
     power = 10.0 ** math.floor(math.log10(step))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.7)
 
 
 def _log_ticks(low: float, high: float, wanted: int) -> list[float]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.draws import permuted
-from seqtrain.evaluation.axes import Axis, axis_of, number, short_number
+from seqtrain.evaluation.axes import Axis, axis_of, number, step_axis
 from seqtrain.evaluation.records import Confusion, Curve, Figure, Scatter, Series
 
 Array = NDArray[Any]
@@ -24,8 +24,14 @@ NUM_COLOURS = 6
 MAX_CLASSES = 25
 """A confusion matrix shows at most this many classes, the commonest; the others are put together."""
 _WIDTH, _HEIGHT = 440, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 14, 46
 _MARKED_POINTS = 25
+_SMOOTH_FROM = 400
+_SMOOTH_FRACTION = 0.03
+_NOISY_FROM = 4
+"""A line that travels this many times its range is noisy."""
+_MAX_SCALE = 1.2
+"""How much larger than drawn a chart may be shown, so that its words stay the size of the text around it."""
 _MAX_LABEL = 16
 
 
@@ -33,13 +39,20 @@ def line_chart(curve: Curve, key: str) -> str:
     """Lines over a shared axis. key: a name for ids, unique in the page."""
     budget = MAX_POINTS // max(len(curve.series), 1)
     series = [_thinned(each, budget) for each in curve.series]
-    x = axis_of(_together([each.x for each in series]), _LEFT, _WIDTH - _RIGHT)
+    x = step_axis(_together([each.x for each in series]), _LEFT, _WIDTH - _RIGHT)
     y = axis_of(_together([each.y for each in series]), _HEIGHT - _BOTTOM, _TOP, margin=0.05, may_be_log=True)
     parts = [_frame(x, y, curve.x_label, curve.y_label)]
     for index, each in enumerate(series):
         colour = f"c{index % NUM_COLOURS + 1}"
         path = _path(x, y, each.x, each.y)
-        parts.append(f'<path class="line {colour}" data-name="{escape(each.name)}" d="{path}"/>')
+        name = escape(each.name)
+        width = smoothing(curve.series[index])
+        if width > 1:
+            # A band of noise hides where a loss is going, a mean alone how noisy it is: both are drawn.
+            parts.append(f'<path class="faint {colour}" d="{path}"/>')
+            smooth = _moving_mean(curve.series[index], width)
+            path, name = _path(x, y, smooth.x, smooth.y), f"{name}, mean of {width:,}"
+        parts.append(f'<path class="line {colour}" data-name="{name}" d="{path}"/>')
         if len(each.x) <= _MARKED_POINTS:
             dots = _dots(x, y, each.x, each.y)
             parts.append(f'<path class="dots large {colour}" d="{dots}"/>')
@@ -76,7 +89,7 @@ def confusion_chart(confusion: Confusion, key: str) -> str:
     """True classes by row, predicted ones by column; shade = share of the row."""
     labels, counts = common_classes(confusion)
     size = len(labels)
-    cell = 46 if size <= 8 else 34 if size <= 14 else 26
+    cell = 44 if size <= 8 else 36 if size <= 14 else 30
     longest = max(len(_clipped(label)) for label in labels)
     left, top = 34 + longest * 6.6, 26 + (longest * 5.2 if longest * 7 > cell else 16)
     totals = counts.sum(axis=1, keepdims=True)
@@ -102,7 +115,9 @@ def confusion_chart(confusion: Confusion, key: str) -> str:
     total = int(counts.sum())
     right = np.trace(counts) / total if total else float("nan")
     described = f"{size} classes, {total:,} predictions, {right:.1%} on the diagonal."
-    return _svg("".join(parts), key, "Confusion matrix", described, width=math.ceil(width), height=math.ceil(height))
+    return _svg(
+        "".join(parts), key, "Confusion matrix", described, width=math.ceil(width), height=math.ceil(height), fixed=True
+    )
 
 
 def interval_chart(figure: Figure) -> str:
@@ -170,22 +185,20 @@ def _clipped(label: str) -> str:
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
     """Grid, ticks and axis labels."""
     parts = []
-    for value in y.ticks(5):
+    for value, words in y.ticks(5):
         place = f"{y.place(value):.1f}"
         parts.append(f'<line class="grid" x1="{x.start}" x2="{x.end}" y1="{place}" y2="{place}"/>')
-        parts.append(
-            f'<text class="tick end" x="{x.start - 7}" y="{float(place) + 4:.1f}">{short_number(value)}</text>'
-        )
-    for value in x.ticks(5):
+        parts.append(f'<text class="tick end" x="{x.start - 7}" y="{float(place) + 4:.1f}">{words}</text>')
+    for value, words in x.ticks(5):
         place = f"{x.place(value):.1f}"
         parts.append(f'<line class="grid" x1="{place}" x2="{place}" y1="{y.start}" y2="{y.start + 4}"/>')
-        parts.append(f'<text class="tick mid" x="{place}" y="{y.start + 18}">{short_number(value)}</text>')
+        parts.append(f'<text class="tick mid" x="{place}" y="{y.start + 18}">{words}</text>')
     parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
     middle = (x.start + x.end) / 2
     parts.append(f'<text class="label mid" x="{middle:.0f}" y="{y.start + 38}">{escape(x_label)}</text>')
-    words = escape(y_label) + (", log scale" if y.log else "")
+    name = escape(y_label) + (", log scale" if y.log else "")
     turned = f'transform="translate(13 {(y.start + y.end) / 2:.0f}) rotate(-90)"'
-    parts.append(f'<text class="label mid" {turned}>{words}</text>')
+    parts.append(f'<text class="label mid" {turned}>{name}</text>')
     return "".join(parts)
 
 
@@ -223,6 +236,28 @@ def _thinned(series: Series, budget: int) -> Series:
     return Series(name=series.name, x=xs[kept], y=ys[kept])
 
 
+def smoothing(series: Series) -> int:
+    """Points in the moving mean that is drawn over a long, noisy series; 1 for none."""
+    values = np.asarray(series.y, np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < _SMOOTH_FROM or np.abs(np.diff(values)).sum() < _NOISY_FROM * np.ptp(values):
+        return 1
+    return int(len(series.x) * _SMOOTH_FRACTION) // 2 * 2 + 1
+
+
+def _moving_mean(series: Series, width: int) -> Series:
+    """Centred means of the finite values, over fewer at the ends; at about 400 places."""
+    xs, ys = np.asarray(series.x, np.float64), np.asarray(series.y, np.float64)
+    finite = np.isfinite(ys)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, ys, 0))])
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    places = np.unique(np.linspace(0, len(xs) - 1, _SMOOTH_FROM).round().astype(np.int64))
+    first, last = np.maximum(places - width // 2, 0), np.minimum(places + width // 2 + 1, len(xs))
+    found = counts[last] - counts[first]
+    means = np.where(found > 0, (sums[last] - sums[first]) / np.maximum(found, 1), np.nan)
+    return Series(name=series.name, x=xs[places], y=means)
+
+
 def _together(arrays: list[Array]) -> NDArray[np.float64]:
     return np.concatenate([np.zeros(0), *(np.asarray(array, np.float64) for array in arrays)])
 
@@ -243,13 +278,17 @@ def _svg(
     *,
     width: int = _WIDTH,
     height: int = _HEIGHT,
+    fixed: bool = False,
 ) -> str:
+    """fixed: shown in its own size, to scroll rather than shrink."""
+    size = f"width:{width}px" if fixed else f"max-width:{width * _MAX_SCALE:.0f}px"
     scales = ""
     if x is not None and y is not None:
         for name, axis in (("x", x), ("y", y)):
             numbers = f"{axis.low:.6g} {axis.high:.6g} {axis.start:g} {axis.end:g} {int(axis.log)}"
             scales += f' data-{name}="{numbers}"'
     return (
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{key}-t {key}-d"{scales}>'
+        f'<svg class="chart" style="{size}" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-labelledby="{key}-t {key}-d"{scales}>'
         f'<title id="{key}-t">{escape(title)}</title><desc id="{key}-d">{escape(description)}</desc>{body}</svg>'
     )

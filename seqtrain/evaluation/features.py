@@ -54,10 +54,10 @@ class Letters:
     @classmethod
     def of(cls, sequences: Sequence[str]) -> Letters:
         """The letters of training sequences."""
-        text = "".join(sequences).upper().encode("latin-1", "replace")
+        text = "".join(sequences).encode("latin-1", "replace").upper()
         counts = np.bincount(np.frombuffer(text, np.uint8), minlength=256)
         common = np.argsort(-counts, kind="stable")[:_MAX_LETTERS]
-        letters = np.sort(common[counts[common] > max(counts.sum() * _MIN_LETTER_FRACTION, 0)])
+        letters = np.sort(common[counts[common] > counts.sum() * _MIN_LETTER_FRACTION])
         codes = np.full(256, len(letters), dtype=np.int64)
         codes[letters] = np.arange(len(letters))
         return cls(codes=codes, count=len(letters))
@@ -69,7 +69,7 @@ class Letters:
 
     def pack(self, sequences: Sequence[str]) -> Packed:
         """Codes of sequences, end to end."""
-        text = "".join(sequences).upper().encode("latin-1", "replace")
+        text = "".join(sequences).encode("latin-1", "replace").upper()
         boundaries = np.zeros(len(sequences) + 1, dtype=np.int64)
         np.cumsum([len(sequence) for sequence in sequences], out=boundaries[1:])
         return Packed(codes=self.codes[np.frombuffer(text, np.uint8)], boundaries=boundaries)

@@ -38,6 +38,7 @@ p{{margin:.5rem 0;max-width:46rem;overflow-wrap:anywhere}}
 .more li{{margin:.25rem 0;overflow-wrap:anywhere}}
 .note{{color:var(--soft);font-size:.875rem}}
 pre,code{{font:.84rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}}
+pre span{{white-space:nowrap}}
 pre{{margin:1.2rem 0 0;padding:.75rem .95rem;background:var(--panel);border:1px solid var(--line);border-radius:6px;
  white-space:pre-wrap;overflow-wrap:anywhere}}
 nav{{margin-top:1.3rem;font-size:.9rem;display:flex;flex-wrap:wrap;gap:.25rem 1.1rem}}
@@ -55,7 +56,7 @@ tr>:last-child{{padding-right:.25rem}}
 .figures th,.figures td{{vertical-align:middle}}
 .figures thead th{{vertical-align:bottom;max-width:9.5rem;min-width:5.2rem}}
 .figures .pic{{min-width:180px}}
-.figures small{{display:block;color:var(--soft);font-size:.78rem;white-space:nowrap}}
+.figures small{{display:block;font-weight:400;color:var(--soft);font-size:.78rem;white-space:nowrap}}
 .figures td.best{{font-weight:650}}
 .key{{display:flex;flex-wrap:wrap;gap:.1rem 1rem;font-size:.84rem;color:var(--soft);margin:.35rem 0 .1rem;
  padding:0;list-style:none}}
@@ -63,6 +64,7 @@ tr>:last-child{{padding-right:.25rem}}
 .key .dot{{border-radius:50%;background:var(--ink)}}
 .key .diamond{{transform:rotate(45deg) scale(.75)}}
 .charts{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.8rem 2.2rem}}
+.matrices{{display:flex;flex-wrap:wrap;gap:1.8rem 2.6rem}} .matrices figure{{max-width:100%}}
 figure{{margin:0;min-width:0;break-inside:avoid}}
 figcaption{{font-weight:600;font-size:.95rem;margin-bottom:.3rem;overflow-wrap:anywhere}}
 figcaption small{{font-weight:400;color:var(--soft);font-size:.84rem}}
@@ -74,6 +76,7 @@ svg .mid{{text-anchor:middle}} svg .end{{text-anchor:end}}
 svg .grid{{stroke:var(--line)}} svg .axis{{stroke:var(--axis)}}
 svg path{{fill:none}}
 svg .line{{stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}}
+svg .faint{{stroke-width:1;stroke-opacity:.3}}
 svg .dots{{stroke-linecap:round;stroke-width:5}}
 svg .dots.large{{stroke-width:5.5}} svg .dots.medium{{stroke-width:4.5;stroke-opacity:.55}}
 svg .dots.small{{stroke-width:3.2;stroke-opacity:.4}}
@@ -100,14 +103,15 @@ dd{{margin:0;text-align:right;overflow-wrap:anywhere;min-width:0;font-variant-nu
  section{{margin-top:2rem;padding-top:1.2rem}}
  th,td{{padding-right:.8rem}} svg text{{font-size:13.5px}} svg text.cell{{font-size:11px}}
  .figures tbody th,.figures thead th:first-child{{position:sticky;left:-.25rem;background:var(--paper);
- padding-left:.25rem;max-width:7.5rem}}
+ padding-left:.25rem;min-width:6.4rem;max-width:7.5rem}}
+ .figures .pic{{min-width:0}} .strip{{width:108px;height:auto}} .strip .score{{r:6px}}
 }}
 @media print{{
  :root{{color-scheme:light;{_LIGHT}}}
  body{{font-size:10.5pt}} main{{max-width:none;padding:0}} nav,#tip{{display:none}}
  *{{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
  section{{margin-top:1.4rem;padding-top:1rem}} h2,h3{{break-after:avoid}} tr,svg{{break-inside:avoid}}
- .scroll,.matrix{{overflow:visible}}
+ .scroll,.matrix{{overflow:visible}} .matrix svg.chart{{max-width:100%}}
 }}
 """
 

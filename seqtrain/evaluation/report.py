@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from seqtrain.evaluation.axes import number
 from seqtrain.evaluation.charts import (
-    MAX_CLASSES,
     MAX_POINTS,
     NUM_COLOURS,
     confusion_chart,
     interval_chart,
     line_chart,
     scatter_chart,
+    smoothing,
 )
 from seqtrain.evaluation.metrics import TITLES, is_better
 from seqtrain.evaluation.page import SCRIPT, STYLE
 from seqtrain.evaluation.records import Confusion, Curve, Figure, Report, Scatter, Table, WorstRecord
 from seqtrain.io.run_directory import write_text_atomically
+
+_WORDY = 24
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -66,7 +69,7 @@ def report_html(report: Report) -> str:
 <header>
 <h1>{escape(report.title)}</h1>
 {_summary(report.summary)}
-{f"<pre><code>{escape(report.command)}</code></pre>" if report.command else ""}
+{_command(report.command)}
 {navigation}
 </header>
 {sections}
@@ -85,20 +88,27 @@ def _summary(sentences: Sequence[str]) -> str:
     return f'<p class="lead">{lead}</p>' + (f'<ul class="more">{items}</ul>' if items else "")
 
 
+def _command(command: str) -> str:
+    """A command that wraps between its words, not inside ``--option``."""
+    words = re.sub(r"(?<!\S)(-[\w-]+)", r"<span>\1</span>", escape(command))
+    return f"<pre><code>{words}</code></pre>" if command else ""
+
+
 def _figures(figures: Sequence[Figure]) -> str:
     """One table per test set, in the order of first mention."""
     test_sets = list(dict.fromkeys(figure.test_set for figure in figures))
     tables = [_figure_table(name, [each for each in figures if each.test_set == name]) for name in test_sets]
-    return "\n".join(tables)
+    return "\n".join(tables) + _figure_note(figures)
 
 
 def _figure_table(test_set: str, figures: Sequence[Figure]) -> str:
     baselines = list(dict.fromkeys(name for figure in figures for name, _ in figure.baselines))
     pictures = [interval_chart(figure) for figure in figures]
-    has_interval = any(figure.low == figure.low for figure in figures)
     head = '<th scope="col">Metric</th><th scope="col" class="n">This model</th>'
     head += '<th scope="col" class="pic"><span hidden>picture</span></th>' if any(pictures) else ""
-    head += "".join(f'<th scope="col" class="n">{escape(name)}</th>' for name in baselines)
+    head += "".join(
+        f'<th scope="col" class="n" title="{escape(name)}">{escape(_brief(name))}</th>' for name in baselines
+    )
     rows = []
     for figure, picture in zip(figures, pictures, strict=True):
         interval = ""
@@ -115,22 +125,29 @@ def _figure_table(test_set: str, figures: Sequence[Figure]) -> str:
         rows.append(f'<tr><th scope="row">{escape(metric_title(figure.metric))}</th>{cells}</tr>')
     title = f"<h3>{escape(test_set)}</h3>" if test_set else ""
     body = f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    return title + _scrolling(body, test_set or "Key figures") + _figure_key(baselines, any(pictures), has_interval)
+    return title + _scrolling(body, test_set or "Key figures") + (_figure_key(baselines) if baselines else "")
 
 
-def _figure_key(baselines: Sequence[str], has_pictures: bool, has_interval: bool) -> str:
-    note = "The best of each row is bold." if baselines else ""
-    if has_interval:
-        note += " Small: 95 % interval by bootstrap over records."
-    key = ""
-    if has_pictures:
-        items = '<li><span class="dot"></span>this model</li>'
-        for index, name in enumerate(baselines):
-            colour = f"c{(index + 1) % NUM_COLOURS + 1}"
-            items += f'<li><span class="diamond {colour}"></span>{escape(name)}</li>'
-        key = f'<ul class="key">{items}</ul>'
-        note += " Each picture has a scale of its own."
-    return key + (f'<p class="note">{note.strip()}</p>' if note else "")
+def _brief(baseline: str) -> str:
+    """A baseline without what follows its comma, such as a cap, which the key beside the pictures gives in full."""
+    return baseline.partition(", ")[0]
+
+
+def _figure_key(baselines: Sequence[str]) -> str:
+    items = '<li><span class="dot"></span>this model</li>'
+    for index, name in enumerate(baselines):
+        colour = f"c{(index + 1) % NUM_COLOURS + 1}"
+        items += f'<li><span class="diamond {colour}"></span>{escape(name)}</li>'
+    return f'<ul class="key">{items}</ul>'
+
+
+def _figure_note(figures: Sequence[Figure]) -> str:
+    sentences = []
+    if any(figure.low == figure.low for figure in figures):
+        sentences.append("Below each score and as a bar: its 95 % interval, by bootstrap over records.")
+    if any(figure.baselines for figure in figures):
+        sentences.append("The best of each row is bold; each row is drawn on a scale of its own.")
+    return f'<p class="note">{" ".join(sentences)}</p>' if sentences else ""
 
 
 def metric_title(metric: str) -> str:
@@ -149,7 +166,12 @@ def _curves(curves: Sequence[Curve]) -> str:
             f'<li><span class="c{i % NUM_COLOURS + 1}"></span>{escape(series.name)}</li>'
             for i, series in enumerate(curve.series)
         )
-        key = f'<ul class="key">{names}</ul>' if len(curve.series) > 1 else ""
+        widths = {smoothing(series) for series in curve.series} - {1}
+        if widths:
+            names += (
+                f"<li>faint: every value; line: mean of {' or '.join(f'{width:,}' for width in sorted(widths))}</li>"
+            )
+        key = f'<ul class="key">{names}</ul>' if len(curve.series) > 1 or widths else ""
         chart = line_chart(curve, f"curve{index}")
         drawn.append(f"<figure><figcaption>{escape(curve.title)}</figcaption>{key}{chart}</figure>")
     return _charts(drawn)
@@ -175,17 +197,16 @@ def _confusions(confusions: Sequence[Confusion]) -> str:
     for index, confusion in enumerate(confusions):
         if not confusion.labels:
             continue
-        width = 30 + 30 * min(len(confusion.labels), MAX_CLASSES) if len(confusion.labels) > 8 else 0
         chart = confusion_chart(confusion, f"confusion{index}")
         total = f"{int(confusion.counts.sum()):,} predictions; shade = share of the true class"
         caption = f"{escape(confusion.test_set)} <small>{total}</small>"
-        box = f'<div class="matrix" tabindex="0"><div style="min-width:{width}px">{chart}</div></div>'
+        box = f'<div class="matrix" tabindex="0">{chart}</div>'
         drawn.append(f"<figure><figcaption>{caption}</figcaption>{box}</figure>")
-    return _charts(drawn)
+    return _charts(drawn, "matrices")
 
 
-def _charts(drawn: Sequence[str]) -> str:
-    return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
+def _charts(drawn: Sequence[str], layout: str = "charts") -> str:
+    return f'<div class="{layout}">{"".join(drawn)}</div>' if drawn else ""
 
 
 def _worst(records: Sequence[WorstRecord]) -> str:
@@ -198,8 +219,8 @@ def _worst(records: Sequence[WorstRecord]) -> str:
 def _table(table: Table | None) -> str:
     if table is None or not table.rows:
         return ""
-    numeric = [any(isinstance(row[i], int | float) for row in table.rows) for i in range(len(table.header))]
-    kinds = [' class="n"' if is_number else "" for is_number in numeric]
+    numeric = [_is_numeric(column) for column in zip(*table.rows, strict=True)]
+    kinds = [' class="n"' if number_column else "" for number_column in numeric]
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.header, kinds, strict=True))
     rows = []
     for row in table.rows:
@@ -212,7 +233,18 @@ def _table(table: Table | None) -> str:
 def _table_cell(cell: str | int | float, kind: str) -> str:
     if isinstance(cell, int | float):
         return f"<td{kind}>{number(cell)}</td>"
-    return f"<td{kind or (' class=w' if len(cell) > 24 else '')}>{escape(cell)}</td>"
+    wide = ' class="w"' if len(cell) > _WORDY else ""
+    return f"<td{kind or wide}>{escape(cell)}</td>"
+
+
+def _is_numeric(column: Sequence[str | int | float]) -> bool:
+    """Whether a column holds numbers, or the text of numbers only."""
+    if any(isinstance(cell, int | float) for cell in column):
+        return True
+    try:
+        return bool([float(cell) for cell in column if cell != ""])
+    except ValueError:
+        return False
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:

@@ -54,9 +54,11 @@ def find_columns(
     Raises:
         InputError: a named column that does not exist, or a part that more than one column, or none, could play.
     """
-    for name in (sequence, split, mask, weight, *targets):
-        if name is not None:
-            table.column(name)
+    named = [name for name in (sequence, split, mask, weight, *targets) if name is not None]
+    for name in named:
+        table.column(name)
+        if named.count(name) > 1:
+            raise InputError(f"{table.path}: column {name!r} was named for two parts; name each column once")
     sequence = sequence or _find_sequence_column(table)
     identifier = _named(table, _IDENTIFIER_NAMES, {sequence, *targets})
     split = split or _find_split_column(table, {sequence, *targets})
@@ -91,6 +93,12 @@ def infer_task_kind(table: Table, columns: Columns) -> tuple[str, str]:
     numbers = [cell for cell in distinct if _as_float(cell) is not None]
     if len(numbers) >= 0.9 * len(distinct):
         return _numeric_kind(table.path, name, distinct)
+    comma = [cell for cell in distinct if _as_float(cell) is None and _as_float(cell.replace(",", ".", 1)) is not None]
+    if len(comma) + len(numbers) >= 0.9 * len(distinct):
+        raise InputError(
+            f"{table.path}: column {name!r} has decimal commas, such as {comma[0]!r}; write points, "
+            "or say --task classification if these are classes"
+        )
     if any(mark in cell for mark in ";|" for cell in distinct):
         return "multilabel", "labels joined by ; or |"
     if len(distinct) > max(20, len(cells) // 2):
@@ -136,7 +144,8 @@ def _find_sequence_column(table: Table) -> str:
         return candidates[0]
     if not candidates:
         raise InputError(
-            f"{table.path}: no column looks like sequences (columns: {', '.join(table.columns)}); name it: --sequence-column"
+            f"{table.path}: no column looks like sequences (columns: {', '.join(table.columns)}); "
+            "name it: --sequence-column"
         )
     raise InputError(
         f"{table.path}: columns {', '.join(candidates)} could hold the sequences; choose: --sequence-column"
@@ -151,8 +160,10 @@ def _look_like_sequences(cells: Sequence[str]) -> bool:
 
 
 def _find_split_column(table: Table, taken: set[str]) -> str | None:
+    """A column with a usual name in which some cell says train, or every cell names a set."""
     name = _named(table, _SPLIT_NAMES, taken)
-    return name if name and any(set_of(cell) == "train" for cell in set(table.columns[name])) else None
+    sets = {set_of(cell) for cell in set(table.columns[name])} if name else set()
+    return name if "train" in sets or None not in sets else None
 
 
 def _find_target_column(table: Table, taken: set[str | None]) -> str:
@@ -161,14 +172,15 @@ def _find_target_column(table: Table, taken: set[str | None]) -> str:
     if len(usual) == 1:
         return usual[0]
     reserved = {*_IDENTIFIER_NAMES, *_SPLIT_NAMES, *_MASK_NAMES, *_SEQUENCE_NAMES}
-    rest = usual or [column for column in free if column.lower().strip() not in reserved]
+    unreserved = [column for column in free if column.lower().strip() not in reserved]
+    rest = usual or [column for column in unreserved if not _look_like_sequences(table.columns[column])]
     if len(rest) == 1:
         return rest[0]
     if not rest:
         raise InputError(
             f"{table.path}: no column is left to be the label (columns: {', '.join(table.columns)}); add one"
         )
-    raise InputError(f"{table.path}: columns {', '.join(rest)} could be the label; choose: --target {rest[0]}")
+    raise InputError(f"{table.path}: columns {', '.join(rest)} could be the label; choose one with --target")
 
 
 def _find_mask_column(table: Table, taken: set[str], sequence: str) -> str | None:

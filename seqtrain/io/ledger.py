@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from seqtrain.errors import RunError
 
 HEADER = ("source", "event", "reason", "records", "letters", "examples")
-_MAX_EXAMPLES = 5
+_MAX_EXAMPLES = 3
 
 
 @dataclass

@@ -61,11 +61,13 @@ def expand_paths(patterns: Iterable[str]) -> list[Path]:
     """Files named directly or by glob patterns, in the order given; sorted within a pattern.
 
     Raises:
-        InputError: a pattern that matches nothing, a file that does not exist, a file named twice.
+        InputError: a pattern that matches nothing, a file that does not exist, a file named twice, standard input.
     """
     paths: list[Path] = []
     for pattern in patterns:
-        if Path(pattern).exists() or pattern == "-":
+        if pattern == "-":
+            raise InputError("-: files are read more than once, which standard input does not allow; name a file")
+        if Path(pattern).exists():
             found = [Path(pattern)]
         else:
             found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute patterns
@@ -209,9 +211,10 @@ class RecordReader:
     def _judge_odd(self, raw: RawRecord, text: bytes, odd: bytes) -> None:
         foreign = odd.translate(None, self.alphabet.accepted)
         if foreign:
+            place = text.index(foreign[0])
             raise _BadRecordError(
                 f"a letter outside the {self.alphabet.name} alphabet",
-                f": {chr(foreign[0])!r} at position {text.index(foreign[0]) + 1}",
+                f": {_character(text, place)!r} at position {place + 1}",
                 "correct it, choose another --alphabet, or pass --bad-records drop",
             )
         for letter in sorted(set(odd)):
@@ -223,8 +226,13 @@ class RecordReader:
         # Hashes, not texts: 16 bytes or so per record, so that a corpus of millions fits.
         identifier, sequence = hash(raw.identifier), hash(raw.sequence)
         if identifier in self._identifiers:
-            self.ledger.add(raw.source, "noted", "identifier seen before, kept", example=raw.place)
+            self.ledger.add(raw.source, "noted", "identifier seen before, kept", example=raw.identifier)
         if sequence in self._sequences:
-            self.ledger.add(raw.source, "noted", "sequence seen before, kept", example=raw.place)
+            self.ledger.add(raw.source, "noted", "sequence seen before, kept", example=raw.identifier)
         self._identifiers.add(identifier)
         self._sequences.add(sequence)
+
+
+def _character(text: bytes, place: int) -> str:
+    """The character that begins at a byte; a table may hold any of Unicode."""
+    return text[place : place + 4].decode("utf-8", "replace")[0]

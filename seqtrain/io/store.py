@@ -129,11 +129,17 @@ def open_store(folder: Path) -> SequenceStore:
             name_offsets=np.asarray(np.load(folder / "name_offsets.npy", mmap_mode="r", allow_pickle=False)),
             manifest=manifest,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: not a readable sequence store ({error}); delete it and rerun") from error
-    if len(store.letters) != store.offsets[-1] or len(store.names) != store.name_offsets[-1]:
+    whole = _bounded(store.offsets, store.letters) and _bounded(store.name_offsets, store.names)
+    if not whole or len(store.offsets) != len(store.name_offsets):
         raise InputError(f"{folder}: the letters and their offsets do not fit together; delete it and rerun")
     return store
+
+
+def _bounded(offsets: NDArray[np.int64], items: NDArray[np.uint8]) -> bool:
+    """True when the offsets lead from the first of the items to the last."""
+    return bool(offsets.ndim == 1 and len(offsets) and offsets[0] == 0 and offsets[-1] == len(items))
 
 
 def _mapped(path: Path) -> NDArray[np.uint8]:

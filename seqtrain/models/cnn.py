@@ -32,8 +32,10 @@ class CNNConfig:
         owner = type(self).__name__
         for name in ("vocabulary_size", "width", "depth", "kernel_size"):
             require_whole(owner, name, getattr(self, name), 1)
-        if not self.dilations:
-            raise InputError(f"{owner}: dilations is empty; give at least one, such as 1")
+        if not isinstance(self.dilations, tuple) or not self.dilations:
+            raise InputError(
+                f"{owner}: dilations is {self.dilations!r}; give a list of at least one, such as [1, 2, 4]"
+            )
         for dilation in self.dilations:
             require_whole(owner, "dilations", dilation, 1)
         require_fraction(owner, "dropout", self.dropout)

@@ -18,7 +18,9 @@ from seqtrain.models.layers import Rotary
 from seqtrain.models.transformer import Transformer, TransformerConfig
 from seqtrain.models.weights import (
     WEIGHTS,
+    check_state,
     check_tokens,
+    listed,
     read_folder_weights,
     read_json,
     read_tokens,
@@ -238,7 +240,7 @@ def _body_state(tensors: Mapping[str, Tensor], config: TransformerConfig, folder
     ]
     if surplus:
         raise InputError(
-            f"{folder}: {_some(surplus)} not in an ESM-2 encoder of {config.depth} layers; "
+            f"{folder}: {listed(surplus)} not in an ESM-2 encoder of {config.depth} layers; "
             "the weights do not belong to config.json, fetch both again"
         )
     state = {ours: tensors[theirs] for theirs, ours in names.items() if theirs in tensors}
@@ -261,35 +263,3 @@ def _lm_head_state(tensors: Mapping[str, Tensor], config: TransformerConfig, fol
         shapes = {name: tensor.shape for name, tensor in head_config.build(config.width).state_dict().items()}
     check_state(state, shapes, {name: f"lm_head.{name}" for name in shapes}, folder)
     return state
-
-
-def check_state(
-    state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], names: Mapping[str, str], folder: Path
-) -> None:
-    """Refuse missing, surplus and misshapen tensors.
-
-    Args:
-        state: the tensors read, by our names.
-        shapes: the shapes wanted, by our names.
-        names: the name in the file of each of our names, where it differs.
-        folder: where they were read, for the message.
-
-    Raises:
-        InputError: naming the tensor by its name in the file.
-    """
-    missing = [names.get(name, name) for name in shapes if name not in state]
-    if missing:
-        raise InputError(f"{folder}: {_some(missing)} missing from the weights; they are incomplete, fetch them again")
-    surplus = sorted(names.get(name, name) for name in state if name not in shapes)
-    if surplus:
-        raise InputError(f"{folder}: {_some(surplus)} not part of this model; the weights do not belong to config.json")
-    for name, shape in shapes.items():
-        if state[name].shape != shape:
-            raise InputError(
-                f"{folder}: {names.get(name, name)} has shape {tuple(state[name].shape)} where config.json promises "
-                f"{tuple(shape)}; the weights do not belong to it, fetch both again"
-            )
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more are"

@@ -87,7 +87,7 @@ class SequenceHead(nn.Module):
     def __init__(self, width: int, config: SequenceHeadConfig) -> None:
         super().__init__()
         self.config = config
-        self.attention = nn.Linear(width, 1)
+        self.attention = nn.Linear(width, 1, bias=False)  # a bias would cancel in the softmax
         self.norm = nn.LayerNorm(3 * width)
         self.dense = nn.Linear(3 * width, width)
         self.dropout = nn.Dropout(config.dropout)

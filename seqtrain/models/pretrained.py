@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from seqtrain.errors import InputError
-from seqtrain.models.esm import LoadedBody, check_state, load_esm, save_esm
+from seqtrain.models.esm import LoadedBody, load_esm, save_esm
 from seqtrain.models.heads import LanguageModelHead, LanguageModelHeadConfig
 from seqtrain.models.network import Body, HeadConfig, Network, body_from_dict, build_head, head_from_dict, to_dict
 from seqtrain.models.transformer import Transformer
 from seqtrain.models.weights import (
     WEIGHTS,
+    check_state,
     check_tokens,
     read_folder_weights,
     read_json,

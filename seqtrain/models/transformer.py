@@ -79,10 +79,10 @@ class TransformerConfig:
 
 
 SIZES: dict[str, TransformerConfig] = {
-    "100K": TransformerConfig(width=64, depth=2, num_heads=4),
-    "300K": TransformerConfig(width=80, depth=4, num_heads=5),
-    "1M": TransformerConfig(width=128, depth=5, num_heads=8),
-    "3M": TransformerConfig(width=192, depth=7, num_heads=12),
+    "100K": TransformerConfig(width=64, depth=2, num_heads=2),
+    "300K": TransformerConfig(width=96, depth=3, num_heads=3),
+    "1M": TransformerConfig(width=128, depth=5, num_heads=4),
+    "3M": TransformerConfig(width=192, depth=7, num_heads=6),
     "8M": TransformerConfig(width=320, depth=6, num_heads=20),
     "35M": TransformerConfig(width=480, depth=12, num_heads=20),
     "150M": TransformerConfig(width=640, depth=30, num_heads=20),
@@ -90,7 +90,7 @@ SIZES: dict[str, TransformerConfig] = {
     "3B": TransformerConfig(width=2560, depth=36, num_heads=40),
 }
 """Parameters, nearly (depth * 12 * width^2), by name. From 8M on these are the models of ESM-2; the four below it are
-for laptops, with 102 thousand, 314 thousand, 1.0 million and 3.1 million parameters in the body."""
+for laptops, with 102 thousand, 339 thousand, 1.0 million and 3.1 million parameters in the body."""
 
 
 class TransformerLayer(nn.Module):
@@ -129,7 +129,7 @@ class TransformerLayer(nn.Module):
         return hidden + added
 
     def _heads(self, rows: Tensor) -> Tensor:
-        return rows.view(len(rows), -1, self.head_size)
+        return rows.view(len(rows), rows.shape[1] // self.head_size, self.head_size)
 
 
 class Transformer(nn.Module):
@@ -165,8 +165,8 @@ class Transformer(nn.Module):
         for layer in self.layers[:-1]:
             hidden = layer(hidden, angles, packing.attention, None)
         hidden = self.layers[-1](hidden, angles, packing.decode_attention, packing.decode)
-        hidden = self.final_norm(hidden)
-        return hidden if packing.restore is None else hidden.index_select(0, packing.restore)
+        normed: Tensor = self.final_norm(hidden)
+        return normed if packing.restore is None else normed.index_select(0, packing.restore)
 
     def hidden_states(self, inputs: Tensor, boundaries: Tensor) -> list[Tensor]:
         """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm."""

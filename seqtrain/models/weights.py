@@ -79,7 +79,7 @@ def check_tokens(
         raise InputError(f"{place}: {len(found)} tokens where config.json promises {vocabulary_size}; fetch both again")
     if expected is not None and len(expected) != vocabulary_size:
         raise InputError(
-            f"{folder / 'config.json'}: a vocabulary of {vocabulary_size} where this alphabet has {len(expected)}; {advice}"
+            f"{folder / 'config.json'}: {vocabulary_size} tokens where this alphabet has {len(expected)}; {advice}"
         )
 
 
@@ -128,6 +128,40 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if tensor.dtype in (torch.float16, torch.bfloat16):
             tensors[name] = tensor.float()
     return tensors
+
+
+def check_state(
+    state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], names: Mapping[str, str], folder: Path
+) -> None:
+    """Refuse missing, surplus and misshapen tensors.
+
+    Args:
+        state: the tensors read, by our names.
+        shapes: the shapes wanted, by our names.
+        names: the name in the file of each of our names, where it differs.
+        folder: where they were read, for the message.
+
+    Raises:
+        InputError: naming the tensor by its name in the file.
+    """
+    missing = [names.get(name, name) for name in shapes if name not in state]
+    if missing:
+        raise InputError(f"{folder}: {listed(missing)} missing from the weights; they are incomplete, fetch them again")
+    surplus = sorted(names.get(name, name) for name in state if name not in shapes)
+    if surplus:
+        place = f"{folder}: {listed(surplus)}"
+        raise InputError(f"{place} not part of this model; the weights do not belong to config.json")
+    for name, shape in shapes.items():
+        if state[name].shape != shape:
+            raise InputError(
+                f"{folder}: {names.get(name, name)} has shape {tuple(state[name].shape)} where config.json promises "
+                f"{tuple(shape)}; the weights do not belong to it, fetch both again"
+            )
+
+
+def listed(names: Sequence[str]) -> str:
+    """The subject of a sentence about one or more names, with its verb."""
+    return f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more are"
 
 
 def _read_shards(folder: Path) -> dict[str, Tensor]:

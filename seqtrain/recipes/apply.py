@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +53,7 @@ def predict_file(source: Source, output: Source, config: ApplyConfig, listener: 
     """
     run, predictor = _load(config, listener)
     task = _task_of(run)
-    given = read_input(source, sequence_column=_column(config, run))
+    given = _read(source, run, config)
     if given.table is not None:
         ignored = [name for name in run.columns.get("targets") or () if name in given.table.columns]
         if ignored:
@@ -60,7 +61,9 @@ def predict_file(source: Source, output: Source, config: ApplyConfig, listener: 
     ledger = Ledger()
     records = _reader(config, run, ledger)(_checked(given.records, run, config))
     header, rows = _prediction_rows(given, task, predictor, records)
-    write_table(output, header, rows)
+    # The first row before the header: input that is refused at once leaves nothing on standard output.
+    first = list(islice(rows, 1))
+    write_table(output, header, chain(first, rows))
     _close(ledger, listener)
 
 
@@ -73,7 +76,7 @@ def embed_file(
         InputError: input or an output name that cannot be used, or a layer that the model does not have.
     """
     run, predictor = _load(config, listener)
-    given = read_input(source, sequence_column=_column(config, run))
+    given = _read(source, run, config)
     ledger = Ledger()
     records = _reader(config, run, ledger)(_checked(given.records, run, config))
     rows = predictor.embed(records, layer=layer, per_residue=per_residue)
@@ -103,7 +106,7 @@ def evaluate_file(
     )
     listener.say(f"{table.path}: {columns.words()}")
     ledger = Ledger()
-    reader = _reader(config, run, ledger, keep_bad=True)
+    reader = _reader(config, run, ledger)
     data = read_labeled(table, columns, kind_of(task), reader, seed=0, task=task)
     _close(ledger, listener)
     sequences = [data.store[i].tobytes() for i in range(min(len(data.store), 10_000))]
@@ -122,7 +125,10 @@ def _names(data: LabeledData) -> list[str]:
 
 
 def _load(config: ApplyConfig, listener: Listener) -> tuple[Run, Predictor]:
+    if config.max_length is not None and config.max_length < 1:
+        raise InputError(f"--max-length {config.max_length}: must be greater than 0")
     run = load_run(Path(config.run))
+    run = replace(run, max_length=config.max_length or run.max_length)
     if config.alphabet not in ("auto", run.alphabet.name):
         raise InputError(f"--alphabet {config.alphabet}: {run.folder} was trained on the {run.alphabet.name} alphabet")
     device, why = choose_device(config.device)
@@ -141,32 +147,30 @@ def _task_of(run: Run) -> Task:
     return run.task
 
 
-def _column(config: ApplyConfig, run: Run, table: Table | None = None) -> str | None:
+def _read(source: Source, run: Run, config: ApplyConfig) -> Input:
+    return read_input(source, sequence_column=config.sequence_column, usual_column=run.columns.get("sequence"))
+
+
+def _column(config: ApplyConfig, run: Run, table: Table) -> str | None:
     """The column of sequences that was asked for, or the one that the training table had."""
     trained = run.columns.get("sequence")
-    if config.sequence_column is not None or table is None:
-        return config.sequence_column
-    return trained if trained in table.columns else None
+    return config.sequence_column or (trained if trained in table.columns else None)
 
 
-def _reader(config: ApplyConfig, run: Run, ledger: Ledger, *, keep_bad: bool = True) -> RecordReader:
+def _reader(config: ApplyConfig, run: Run, ledger: Ledger) -> RecordReader:
     return RecordReader(
         run.alphabet,
         config.bad_records,
         ledger,
-        max_length=config.max_length or run.max_length,
+        max_length=run.max_length,
         long=config.long,
-        keep_bad=keep_bad,
+        keep_bad=True,
     )
 
 
 def _checked(raw_records: Iterator[RawRecord], run: Run, config: ApplyConfig) -> Iterator[RawRecord]:
     """The records, after a look at whether the first ones are nucleotides given to a protein model."""
-    ahead: list[RawRecord] = []
-    for raw in raw_records:
-        ahead.append(raw)
-        if len(ahead) == 1000:
-            break
+    ahead = list(islice(raw_records, 1000))
     if ahead:
         fraction = nucleotide_fraction(raw.sequence for raw in ahead)
         _refuse_nucleotides(fraction, run, config, ahead[0].place)
@@ -189,7 +193,11 @@ def _prediction_rows(
     if given.table is None:
         return ["identifier", *task.header], ([record.identifier, *cells] for record, cells in predictions)
     columns = given.table.columns
-    header = [name if name not in columns else f"{name}_by_seqtrain" for name in task.header]
+    header: list[str] = []
+    for name in task.header:
+        while name in columns or name in header:
+            name += "_by_seqtrain"
+        header.append(name)
 
     def rows() -> Iterator[list[str | float]]:
         for index, (_, cells) in enumerate(predictions):

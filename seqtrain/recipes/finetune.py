@@ -74,10 +74,10 @@ def finetune(
     check_origin(origin, config.alphabet, config.model, config.size)
     given = _read(config, table, origin, listener)
     data = given.data
-    config = _settle(config, given, origin)
-    output = Path(str(config.output))
     device, why = choose_device(config.device)
     listener.say(f"device: {why}")
+    config = _settle(config, given, origin)
+    output = Path(str(config.output))
     training = _prepare(config, data, origin, device)
     _say_plan(training, data, listener)
     if dry_run:
@@ -182,7 +182,7 @@ def _settle(config: FinetuneConfig, given: _Input, origin: Origin | None) -> Fin
         learning_rate=config.learning_rate or rate,
         head_learning_rate=config.head_learning_rate or 2 * (config.learning_rate or rate),
         dropout=_HEAD_DROPOUT if config.dropout is None else config.dropout,
-        num_evaluations=config.num_evaluations or (epochs if config.steps is None else 5),
+        num_evaluations=config.num_evaluations or 10,
     )
 
 

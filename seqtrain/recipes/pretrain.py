@@ -82,9 +82,9 @@ def pretrain(
     origin = load_origin(config.init_from) if config.init_from else None
     check_origin(origin, config.alphabet, config.model, config.size)
     alphabet = origin.alphabet if origin else _alphabet(config.alphabet, train_paths)
-    config = _settle(replace(config, output=str(output), alphabet=alphabet.name), origin)
     device, why = choose_device(config.device)
     listener.say(f"device: {why}")
+    config = _settle(replace(config, output=str(output), alphabet=alphabet.name), origin)
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
             corpus = _read(config, alphabet, train_paths, valid_paths, Path(folder), listener)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -174,3 +176,12 @@ def test_is_better_knows_directions_and_nan() -> None:
     assert m.is_better("mse", 1, 2) and not m.is_better("spearman", 1, 2)
     assert m.is_better("mse[heat]", 1, 2)
     assert m.is_better("mcc", -1, float("nan")) and not m.is_better("mcc", float("nan"), -1)
+
+
+def test_evaluation_is_light_to_import() -> None:
+    program = (
+        "import sys, seqtrain.evaluation.baselines, seqtrain.evaluation.intervals, seqtrain.evaluation.report;"
+        "print(*{'torch', 'transformers', 'sklearn', 'scipy', 'pandas'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

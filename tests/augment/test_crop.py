@@ -1,0 +1,69 @@
+"""Crops begin everywhere equally often, both ends included, and differ between epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import chisquare
+
+from seqtrain.augment import RandomCrop
+from seqtrain.draws import Draws, record_keys
+from seqtrain.letters import PackedLetters
+
+
+def draws_of(count: int, epoch: int = 0) -> Draws:
+    return Draws(record_keys(0, np.full(count, epoch), np.arange(count)))
+
+
+def alike(count: int, length: int) -> PackedLetters:
+    return PackedLetters.from_sequences([np.arange(length, dtype=np.uint8)] * count)
+
+
+def starts(count: int, length: int, max_length: int, epoch: int = 0) -> NDArray[np.int64]:
+    cropped = RandomCrop(max_length)(alike(count, length), draws_of(count, epoch)).packed
+    return cropped.letters[cropped.boundaries[:-1]].astype(np.int64)
+
+
+@pytest.mark.parametrize(("length", "max_length"), [(11, 10), (30, 10), (200, 50), (5, 1)])
+def test_every_start_is_equally_likely(length: int, max_length: int) -> None:
+    counts = np.bincount(starts(6000, length, max_length), minlength=length - max_length + 1)
+    assert len(counts) == length - max_length + 1
+    assert counts[0] > 0 and counts[-1] > 0
+    assert chisquare(counts).pvalue > 1e-3
+
+
+def test_each_epoch_crops_anew_and_the_same_epoch_alike() -> None:
+    first, second = starts(2000, 109, 10), starts(2000, 109, 10, epoch=1)
+    assert (first == starts(2000, 109, 10)).all()
+    assert 0.001 < (first == second).mean() < 0.03
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(texts=st.lists(st.binary(max_size=40), max_size=8), max_length=st.integers(1, 30))
+def test_a_crop_is_one_stretch_of_its_sequence(texts: list[bytes], max_length: int) -> None:
+    packed = PackedLetters.from_sequences([np.frombuffer(text, np.uint8) for text in texts])
+    augmented = RandomCrop(max_length)(packed, draws_of(len(texts)))
+    assert (augmented.packed.letters == packed.letters[augmented.origin]).all()
+    assert packed.letters.tobytes() == b"".join(texts)
+    for i, text in enumerate(texts):
+        origin = augmented.origin[augmented.packed.boundaries[i] : augmented.packed.boundaries[i + 1]]
+        assert len(origin) == min(len(text), max_length)
+        assert (np.diff(origin) == 1).all()
+        assert (packed.segments[origin] == i).all()
+        assert augmented.packed[i].tobytes() in text
+
+
+def test_a_crop_does_not_depend_on_its_neighbours() -> None:
+    together = RandomCrop(7)(alike(50, 40), draws_of(50)).packed
+    for i in (0, 17, 49):
+        alone = RandomCrop(7)(alike(1, 40), Draws(draws_of(50).keys[i : i + 1])).packed
+        assert (alone[0] == together[i]).all()
+
+
+def test_a_crop_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_length must be at least 1, not 0"):
+        RandomCrop(0)

@@ -1,0 +1,68 @@
+"""In evaluation, the output for a sequence never depends on its neighbours, their order, or how long ones are cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from seqtrain.alphabet import PROTEIN
+from seqtrain.batching import Examples
+from seqtrain.encode import Tokens
+from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs
+from seqtrain.io.records import Record
+from seqtrain.io.store import SequenceStore
+from seqtrain.models.cnn import CNNConfig
+from seqtrain.models.heads import PositionHeadConfig, SequenceHeadConfig
+from seqtrain.models.network import BodyConfig, build
+from seqtrain.models.transformer import TransformerConfig
+from seqtrain.spans import Spans
+
+BODIES: list[BodyConfig] = [
+    TransformerConfig(width=32, depth=2, num_heads=4, dropout=0.5),
+    CNNConfig(width=32, depth=3, dropout=0.5),
+]
+LENGTHS = (1, 2, 9, 40, 40, 77, 130)
+MAX_LENGTH = 50
+CONFIG = InferenceConfig(device=torch.device("cpu"))
+
+
+def _sequences() -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(7)
+    letters = np.frombuffer(b"ACDEFGHIKLMNPQRSTVWYXJ*-", dtype=np.uint8)
+    return [rng.choice(letters, size=length) for length in LENGTHS]
+
+
+def _examples(sequences: list[NDArray[np.uint8]]) -> Examples:
+    records = [Record(f"r{i}", letters, "", "") for i, letters in enumerate(sequences)]
+    store = SequenceStore.in_memory(records, PROTEIN)
+    spans = Spans.windows(np.arange(len(store)), store.lengths, MAX_LENGTH)
+    return Examples(store=store, spans=spans, encoder=Tokens(PROTEIN))
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
+@pytest.mark.parametrize("head", [SequenceHeadConfig(outputs=3), PositionHeadConfig(outputs=3)], ids=["sequence", "residue"])
+def test_batch_mates_and_order_never_change_an_output(
+    body: BodyConfig, head: SequenceHeadConfig | PositionHeadConfig
+) -> None:
+    torch.manual_seed(1)
+    network = build(body, head)
+    per_residue = isinstance(head, PositionHeadConfig)
+    run = residue_outputs if per_residue else sequence_outputs
+
+    def outputs(sequences: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        examples = _examples(sequences)
+        values = run(network, examples, CONFIG)
+        return np.split(values, examples.store.offsets[1:-1] if per_residue else np.arange(1, len(sequences)))
+
+    sequences = _sequences()
+    together = outputs(sequences)
+    backwards = outputs(sequences[::-1])[::-1]
+    alone = [outputs([sequence])[0] for sequence in sequences]
+    for whole, back, single, length in zip(together, backwards, alone, LENGTHS, strict=True):
+        assert len(whole) == (length if per_residue else 1)
+        np.testing.assert_allclose(back, whole, atol=1e-5)
+        np.testing.assert_allclose(single, whole, atol=1e-5)
+    assert np.abs(together[0][0] - together[1][0]).max() > 1e-3, "different sequences must give different outputs"
+    assert network.training, "the mode the network came in is given back"

@@ -1,0 +1,91 @@
+"""How a step is cut into microbatches never changes its gradient, its loss or its measures (dropout off)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from seqtrain.alphabet import PROTEIN
+from seqtrain.batching import Examples, microbatches, steps_from
+from seqtrain.encode import Tokens
+from seqtrain.io.records import Record
+from seqtrain.io.store import SequenceStore
+from seqtrain.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from seqtrain.models.cnn import CNNConfig
+from seqtrain.models.heads import LanguageModelHeadConfig, PositionHeadConfig, SequenceHeadConfig
+from seqtrain.models.network import BodyConfig, HeadConfig, build
+from seqtrain.models.transformer import TransformerConfig
+from seqtrain.objectives import MaskedLanguageModel, Objective, Supervised
+from seqtrain.optimizers import AdamW
+from seqtrain.schedules import WarmupCosine
+from seqtrain.spans import Spans
+from seqtrain.training import LoopConfig, StepReport, train_steps
+
+RNG = np.random.default_rng(3)
+LENGTHS = RNG.integers(3, 60, size=24)
+LETTERS = RNG.choice(np.frombuffer(b"ACDEFGHIKLMNPQRSTVWYX", dtype=np.uint8), size=int(LENGTHS.sum()))
+
+CASES: dict[str, tuple[Objective, HeadConfig, np.ndarray | None, bool]] = {
+    "masked_lm": (MaskedLanguageModel(PROTEIN), LanguageModelHeadConfig(vocabulary_size=33), None, False),
+    "regression": (
+        Supervised(MeanSquaredError()),
+        SequenceHeadConfig(outputs=2, dropout=0.0),
+        np.where(RNG.random((24, 2)) < 0.2, np.nan, RNG.normal(size=(24, 2))).astype(np.float32),
+        False,
+    ),
+    "classification": (
+        Supervised(CrossEntropy()), SequenceHeadConfig(outputs=3, dropout=0.0), RNG.integers(0, 3, 24), False,
+    ),
+    "multilabel": (
+        Supervised(BinaryCrossEntropy()),
+        SequenceHeadConfig(outputs=4, dropout=0.0),
+        RNG.integers(0, 2, (24, 4)).astype(np.float32),
+        False,
+    ),
+    "residue": (
+        Supervised(CrossEntropy()),
+        PositionHeadConfig(outputs=3, dropout=0.0),
+        np.where(RNG.random(len(LETTERS)) < 0.3, -100, RNG.integers(0, 3, len(LETTERS))),
+        True,
+    ),
+}  # fmt: skip
+BODIES: list[BodyConfig] = [TransformerConfig(width=32, depth=2, num_heads=4), CNNConfig(width=32, depth=2)]
+
+
+def _one_step(body: BodyConfig, case: str, tokens_per_microbatch: int) -> tuple[list[torch.Tensor], StepReport, int]:
+    objective, head, targets, per_residue = CASES[case]
+    splits = np.split(LETTERS, np.cumsum(LENGTHS)[:-1])
+    store = SequenceStore.in_memory([Record(f"r{i}", part, "", "") for i, part in enumerate(splits)], PROTEIN)
+    examples = Examples(
+        store=store,
+        spans=Spans.windows(np.arange(24), store.lengths, 40),
+        encoder=Tokens(PROTEIN),
+        targets=targets,
+        per_residue=per_residue,
+        weights=np.linspace(0.5, 2, 24).astype(np.float32) if targets is not None else None,
+        seed=5,
+    )
+    torch.manual_seed(0)
+    network = build(body, head)
+    step = next(steps_from(examples, 700, 0, 5))
+    batches = list(microbatches(step, examples, tokens_per_microbatch))
+    optimizer = AdamW(learning_rate=1e-3).build(network)
+    schedule = WarmupCosine(num_steps=10)
+    config = LoopConfig(device=torch.device("cpu"), clip_norm=1e9)
+    report = next(iter(train_steps(network, objective, [batches], optimizer, schedule, config)))
+    return [p.grad for p in network.parameters() if p.grad is not None], report, len(batches)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
+def test_microbatches_never_change_a_step(body: BodyConfig, case: str) -> None:
+    whole, report, count = _one_step(body, case, 100_000)
+    assert count == 1 and report.gradient_norm > 1e-6
+    for tokens in (300, 60):
+        parts, other, count = _one_step(body, case, tokens)
+        assert count > 1
+        assert other.count == pytest.approx(report.count)
+        assert other.loss == pytest.approx(report.loss, rel=1e-5)
+        for gradient, expected in zip(parts, whole, strict=True):
+            torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)

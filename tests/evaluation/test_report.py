@@ -1,0 +1,273 @@
+"""report.html is one well-formed file that stands alone, shows what it is given and runs nothing that it was given."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqtrain.evaluation import charts
+from seqtrain.evaluation.axes import axis_of, number, short_number, step_axis
+from seqtrain.evaluation.records import (
+    Confusion,
+    Curve,
+    Figure,
+    Report,
+    Scatter,
+    Series,
+    Table,
+    WorstRecord,
+)
+from seqtrain.evaluation.report import metric_title, report_html, write_report
+
+_VOID = {"meta", "br", "link", "img", "input", "hr"}
+_HOSTILE = "<script>alert('\"&')</script>"
+
+
+class _Page(HTMLParser):
+    """Collects tags and attributes; fails where a closing tag does not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.text += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def _full(words: str) -> Report:
+    """A report with every part, all its words being the same."""
+    rng = np.random.default_rng(0)
+    steps = np.arange(600)
+    values = rng.normal(size=40)
+    table = Table(header=(words, "records", words), rows=((words, 1200, ""), (words, 3.5, words)))
+    return Report(
+        title=words,
+        command=f"seqtrain finetune {words} --label {words}",
+        summary=(words, words),
+        figures=(
+            Figure(test_set=words, metric="spearman", value=0.5, low=0.4, high=0.6, baselines=((words, 0.3),)),
+            Figure(test_set=words, metric=words, value=0.5),
+        ),
+        curves=(
+            Curve(
+                title=words,
+                x_label=words,
+                y_label=words,
+                series=(
+                    Series(name=words, x=steps, y=rng.normal(size=600)),
+                    Series(name=words, x=steps[::60], y=np.ones(10)),
+                ),
+            ),
+        ),
+        scatters=(
+            Scatter(true=values, predicted=values, label=words, test_set=words, identifiers=(words,) * len(values)),
+        ),
+        confusions=(Confusion(labels=(words, "b"), counts=np.array([[3, 1], [0, 20_000]]), test_set=words),),
+        worst=(WorstRecord(identifier=words, true=words, predicted=words, loss=1.5),),
+        classes=table,
+        splits=table,
+        ledger=table,
+        configuration=((words, words),),
+        environment=((words, words),),
+    )
+
+
+def test_full_report_is_well_formed_and_stands_alone() -> None:
+    text = report_html(_full("word"))
+    page = _Page(text)
+    assert page.count("h2") == 10 and page.count("section") == 10
+    for tag, attributes in page.tags:
+        assert not {"src", "srcset", "data", "action"} & set(attributes)
+        assert tag not in {"link", "img", "iframe", "object", "embed", "base"}
+        assert (attributes.get("href") or "#").startswith("#")
+    assert "http" not in text and "url(" not in text and "@import" not in text
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert links <= {f"#{identifier}" for identifier in ids}
+
+
+def test_what_comes_from_users_is_escaped() -> None:
+    text = report_html(_full(_HOSTILE))
+    page = _Page(text)
+    assert page.count("script") == 1
+    assert _HOSTILE in page.text
+    assert _HOSTILE not in text
+    # An attribute that was broken out of would show as an attribute of another name.
+    known = re.compile(r"^(aria-\w+|data-\w+|[a-z][a-z0-9-]*|viewBox)$", re.IGNORECASE)
+    assert all(known.match(name) for _, attributes in page.tags for name in attributes)
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["summary", "figures", "curves", "scatters", "confusions", "worst", "configuration", "environment"],
+)
+def test_every_part_is_optional(part: str) -> None:
+    full = _full("word")
+    alone = Report(title="Run", **{part: getattr(full, part)})
+    assert _Page(report_html(alone)).count("section") == (part != "summary")
+    without = _Page(report_html(replace(full, **{part: ()})))
+    assert without.count("section") == 10 - (part != "summary")
+
+
+def test_empty_report() -> None:
+    page = _Page(report_html(Report(title="Nothing yet")))
+    assert page.count("section") == 0 and page.count("nav") == 0 and "Nothing yet" in page.text
+
+
+def test_degenerate_contents() -> None:
+    nothing = np.zeros(0)
+    empty = Curve(title="a", x_label="b", y_label="c", series=(Series(name="d", x=nothing, y=nothing),))
+    undefined = Series(name="e", x=np.arange(3.0), y=np.array([np.nan, np.inf, -np.inf]))
+    single = Series(name="f", x=np.array([7]), y=np.array([0.0]))
+    report = Report(
+        title="Odd",
+        figures=(
+            Figure(test_set="", metric="mcc", value=float("nan"), baselines=(("majority class", 0.0),)),
+            Figure(test_set="", metric="r2", value=-float("inf"), low=0.0, high=0.0),
+        ),
+        curves=(empty, replace(empty, series=(undefined, single)), replace(empty, series=(single,))),
+        scatters=(
+            Scatter(true=nothing, predicted=nothing),
+            Scatter(true=np.array([1.0]), predicted=np.array([np.nan])),
+            Scatter(true=np.zeros(3), predicted=np.zeros(3)),
+        ),
+        confusions=(
+            Confusion(labels=("a",), counts=np.zeros((1, 1), int)),
+            Confusion(labels=(), counts=np.zeros((0, 0))),
+        ),
+        classes=Table(header=("class",), rows=()),
+    )
+    page = _Page(report_html(report))
+    drawn = " ".join(value or "" for _, attributes in page.tags for value in attributes.values())
+    assert "nan" not in drawn and "inf" not in drawn
+    assert page.count("figure") == 2 + 2 + 1
+
+
+def test_best_of_a_row_is_marked_by_direction() -> None:
+    def marked(metric: str, value: float, baseline: float) -> list[str]:
+        figure = Figure(test_set="test", metric=metric, value=value, baselines=(("mean", baseline),))
+        return re.findall(r'<td class="n best">([^<]*)', report_html(Report(title="t", figures=(figure,))))
+
+    assert marked("spearman", 0.9, 0.1) == ["0.900"]
+    assert marked("mse", 0.9, 0.1) == ["0.100"]
+    assert marked("perplexity", 11.0, 18.0) == ["11.00"]
+    assert marked("spearman", 0.9, float("nan")) == ["0.900"]
+
+
+def test_large_contents_stay_small() -> None:
+    rng = np.random.default_rng(1)
+    count = 60_000
+    spike = rng.normal(size=count)
+    spike[31_234] = 40.0
+    curve = Curve(title="a", x_label="b", y_label="c", series=(Series(name="d", x=np.arange(count), y=spike),))
+    drawn = charts.line_chart(curve, "k")
+    assert drawn.count("L") <= charts.MAX_POINTS + 1000
+    heights = [float(y) for y in re.findall(r"L[\d.]+ ([\d.]+)", drawn)]
+    assert min(heights) < 30, "thinning must keep the spike"
+    scatter = Scatter(true=spike, predicted=spike, identifiers=tuple(map(str, range(count))))
+    text = charts.scatter_chart(scatter, "k")
+    assert text.count("h0") == charts.MAX_POINTS
+    names = re.search(r'data-names="([^"]*)"', text)
+    assert names is not None and len(names[1].split("\n")) == charts.MAX_POINTS
+
+
+def test_noisy_series_get_a_mean_and_smooth_ones_do_not() -> None:
+    rng = np.random.default_rng(2)
+    steps = np.arange(2000)
+    noisy = Series(name="loss", x=steps, y=5 + rng.normal(size=2000))
+    assert charts.smoothing(noisy) == 61
+    assert charts.smoothing(Series(name="rate", x=steps, y=1 - steps / 2000)) == 1
+    assert charts.smoothing(Series(name="valid", x=steps[:50], y=noisy.y[:50])) == 1
+    drawn = charts.line_chart(Curve(title="a", x_label="b", y_label="c", series=(noisy,)), "k")
+    faint, line = (re.findall(rf'<path class="{kind} c1"[^>]* d="([^"]*)"', drawn)[0] for kind in ("faint", "line"))
+
+    def spread(path: str) -> float:
+        return float(np.ptp([float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path)]))
+
+    assert spread(line) < spread(faint) / 5
+
+
+def test_line_goes_where_the_values_are() -> None:
+    series = Series(name="s", x=np.array([0, 1, 2, 3]), y=np.array([0.0, 1.0, np.nan, 0.5]))
+    drawn = charts.line_chart(Curve(title="a", x_label="b", y_label="c", series=(series,)), "k")
+    path = re.findall(r'<path class="line c1"[^>]* d="([^"]*)"', drawn)[0]
+    assert re.sub(r"[\d. ]+", "", path) == "MLM"
+    low, high, last = (float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path))
+    assert last == pytest.approx((low + high) / 2, abs=0.1)
+    assert high < low
+
+
+def test_many_classes_are_put_together() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 9, (60, 60))
+    counts[17] += 500
+    labels, merged = charts.common_classes(Confusion(labels=tuple(f"k{i}" for i in range(60)), counts=counts))
+    assert merged.shape == (charts.MAX_CLASSES, charts.MAX_CLASSES) and len(labels) == charts.MAX_CLASSES
+    assert merged.sum() == counts.sum() and "k17" in labels and labels[-1] == "36 others"
+    assert merged[labels.index("k17")].sum() == counts[17].sum()
+    few = Confusion(labels=("a", "b"), counts=np.array([[1, 2], [3, 4]]))
+    assert charts.common_classes(few)[1].tolist() == [[1, 2], [3, 4]]
+
+
+def test_axes_and_numbers() -> None:
+    assert [words for _, words in step_axis(np.array([10, 15_000]), 0, 100).ticks(5)] == ["0", "5k", "10k", "15k"]
+    assert [words for _, words in axis_of(np.array([0.3, 1.6]), 0, 100).ticks(3)] == ["0.5", "1.0", "1.5"]
+    assert [words for _, words in axis_of(np.array([-2.0, 2.0]), 0, 100).ticks(2)] == ["−2", "0", "2"]
+    log = axis_of(np.array([1e-6, 1e-6, 1.0]), 0, 60, may_be_log=True)
+    assert log.log and log.place(np.array([1e-6, 1e-3, 1.0])) == pytest.approx([0, 30, 60])
+    assert not axis_of(np.array([1.0, 2, 3]), 0, 60, may_be_log=True).log
+    for constant in (0.0, 5.0, -3e-9, 1e12):
+        axis = axis_of(np.full(4, constant), 0, 10)
+        assert axis.low < constant < axis.high and axis.ticks(5)
+    assert [short_number(v) for v in (1e-5, 20_000, 3e6, 0.25, 0)] == ["1e−5", "20k", "3M", "0.25", "0"]
+    assert [number(v) for v in (1234567, 0.12345, -12.3456, 4567.8, 1e-7, float("nan"), np.int64(-3))] == [
+        "1,234,567",
+        "0.123",
+        "−12.35",
+        "4,568",
+        "1.00e−07",
+        "–",
+        "−3",
+    ]
+
+
+def test_metric_titles() -> None:
+    assert metric_title("spearman") == "Spearman ρ"
+    assert metric_title("mse[acid]") == "Mean squared error, acid"
+    assert metric_title("masked accuracy") == "Masked accuracy"
+
+
+def test_write_replaces_and_survives_odd_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, Report(title="older run"))
+    write_report(path, Report(title="newer run \udce4"))
+    text = path.read_text(encoding="utf-8")
+    assert "newer run ?" in text and "older run" not in text
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]

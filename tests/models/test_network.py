@@ -1,0 +1,99 @@
+"""Every body with every head: shapes, companions, and configs as plain dicts."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import pytest
+import torch
+
+from seqtrain.errors import InputError
+from seqtrain.models.cnn import CNNConfig
+from seqtrain.models.heads import LanguageModelHeadConfig, PositionHeadConfig, SequenceHeadConfig
+from seqtrain.models.network import (
+    BodyConfig,
+    HeadConfig,
+    body_from_dict,
+    build,
+    head_from_dict,
+    to_dict,
+)
+from seqtrain.models.transformer import TransformerConfig
+from tests.models.packs import LENGTHS, draw_sequences, pack, shake
+
+BODIES: list[BodyConfig] = [
+    TransformerConfig(width=16, depth=2, num_heads=2, dropout=0.1),
+    CNNConfig(width=16, depth=3, dilations=(1, 2)),
+]
+HEADS: list[HeadConfig] = [LanguageModelHeadConfig(), SequenceHeadConfig(outputs=3), PositionHeadConfig(outputs=4)]
+
+
+def test_the_lists_above_have_every_member() -> None:
+    assert {type(config) for config in BODIES} == set(get_args(BodyConfig))
+    assert {type(config) for config in HEADS} == set(get_args(HeadConfig))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("body", BODIES, ids=lambda config: type(config).__name__)
+@pytest.mark.parametrize("head", HEADS, ids=lambda config: type(config).__name__)
+def test_logits_of_a_sequence_do_not_depend_on_its_companions(body: BodyConfig, head: HeadConfig) -> None:
+    torch.manual_seed(0)
+    network = shake(build(body, head))
+    sequences = draw_sequences()
+    together = network(pack(sequences))
+    alone = torch.cat([network(pack([ids])) for ids in sequences])
+    torch.testing.assert_close(together, alone, atol=2e-6, rtol=1e-5)
+    rows = len(LENGTHS) if isinstance(head, SequenceHeadConfig) else sum(LENGTHS)
+    assert together.shape == (rows, 33 if isinstance(head, LanguageModelHeadConfig) else head.outputs)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda config: type(config).__name__)
+@pytest.mark.parametrize("head", HEADS, ids=lambda config: type(config).__name__)
+def test_gradients_reach_every_parameter(body: BodyConfig, head: HeadConfig) -> None:
+    torch.manual_seed(0)
+    network = shake(build(body, head)).train()
+    network(pack(draw_sequences())).pow(2).sum().backward()
+    for name, parameter in network.named_parameters():
+        # Adding one number to all keys of a query changes no softmax: this gradient is zero but for rounding.
+        if not name.endswith("key.bias"):
+            assert parameter.grad is not None and parameter.grad.any(), name
+
+
+@torch.no_grad()
+def test_only_a_language_model_head_decodes() -> None:
+    decode = torch.tensor([1, 7, 40])
+    sequences = draw_sequences()
+    for head, rows in zip(HEADS, (3, len(LENGTHS), sum(LENGTHS)), strict=True):
+        assert len(build(BODIES[0], head)(pack(sequences, decode))) == rows
+
+
+@pytest.mark.parametrize("config", BODIES)
+def test_body_config_survives_json(config: BodyConfig) -> None:
+    assert body_from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize("config", HEADS)
+def test_head_config_survives_json(config: HeadConfig) -> None:
+    assert head_from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({"kind": "RNNConfig"}, r"model\.toml: kind is 'RNNConfig'; choose one of TransformerConfig, CNNConfig"),
+        ({}, "kind is None; choose one of"),
+        ({"kind": "CNNConfig", "widht": 4}, "CNNConfig has no 'widht'; it has .*width"),
+        ({"kind": "CNNConfig", "width": 4}, "CNNConfig needs 'depth'"),
+        ({"kind": "CNNConfig", "width": "4", "depth": 1}, "width is '4'"),
+        ({"kind": "CNNConfig", "width": 4, "depth": 1, "dilations": 3}, "dilations is 3"),
+    ],
+)
+def test_wrong_dicts_are_refused(plain: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        body_from_dict(plain, "model.toml")
+
+
+def test_two_vocabularies_in_one_network_are_refused() -> None:
+    with pytest.raises(InputError, match="head has 20 tokens and its body 33"):
+        build(BODIES[0], LanguageModelHeadConfig(vocabulary_size=20))
