@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from seqtrain.errors import InputError, RunError
-from seqtrain.io.run_directory import write_text_atomically
+from seqtrain.io.run_directory import finite, write_text_atomically
 
 FILE_NAME = "metrics.jsonl"
 
@@ -24,9 +24,9 @@ class MetricsLog:
         self._writer = _summary_writer(folder, first_step) if tensorboard else None
 
     def write(self, event: str, step: int, values: dict[str, float]) -> None:
-        """One line: {"event": …, "step": …, name: number, …}."""
+        """One line: {"event": …, "step": …, name: number or null, …}."""
         try:
-            self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
+            self._file.write(json.dumps(finite({"event": event, "step": step, **values})) + "\n")
             self._file.flush()
         except OSError as error:
             raise RunError(f"{self._path}: cannot write: {error.strerror}; free some space and rerun") from error

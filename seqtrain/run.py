@@ -6,11 +6,12 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from seqtrain.alphabet import ALPHABETS, Alphabet
 from seqtrain.config import RunConfig, differences, facts, to_toml
 from seqtrain.errors import InputError, RunError
-from seqtrain.io.run_directory import write_json_atomically, write_text_atomically
+from seqtrain.io.run_directory import locked, write_json_atomically, write_text_atomically
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.tasks import Task, task_from_json, task_to_json
@@ -75,11 +76,11 @@ def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: damaged ({type(error).__name__}: {error}); use another copy, or start the run anew")
 
 
-def _facts_then(path: Path) -> tuple[dict[str, Any], bool]:
-    """What decided the run when it was started, and whether it is finished."""
+def _earlier_start(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What decided the run when it was started, and its results if it is finished."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return dict(record["facts"]), bool(record["finished"])
+        return dict(record["facts"]), dict(record["results"]) if record["finished"] else None
     except _DAMAGED as error:
         raise _damaged(path, error) from error
 
@@ -122,43 +123,55 @@ def save_model(
     write_json_atomically(folder / _TASK, meaning)
 
 
-def begin_run(folder: Path, kind: str, config: RunConfig, data: Mapping[str, str], command: str) -> bool:
-    """Write ``config.toml`` and ``run.json``, or check that an earlier start was of the same training.
+@contextmanager
+def opened_run(
+    folder: Path, kind: str, config: RunConfig, data: Mapping[str, str], command: str, *, overwrite: bool
+) -> Iterator[dict[str, Any] | None]:
+    """Hold a run directory, new or left by an earlier start of the same training.
 
     A start that ended before its first checkpoint, such as one whose input was refused, binds nobody: with the input or
-    the options corrected, the same command starts anew.
+    the settings corrected, the same command starts anew.
 
     Args:
         data: SHA-256 of each input by its name.
+        overwrite: Remove the run that is there first.
 
-    Returns:
-        True when the run is finished already.
+    Yields:
+        The results of the run if it is finished already, else None.
 
     Raises:
-        InputError: the directory holds a run of another configuration or other data; names what differs.
+        InputError: the directory is in use, or holds a run of other settings or data; names what differs.
     """
-    _remove_leavings(folder)
-    now = {"kind": kind, **facts(config), **{f"data {name}": digest for name, digest in data.items()}}
-    path = folder / _RECORD
-    if path.exists():
-        then, finished = _facts_then(path)
-        changed = differences(then, json.loads(json.dumps(now)))
-        if not changed:
-            return finished
-        if finished or any((folder / "checkpoints").glob("step-*")):
-            more = f" and {len(changed) - 3} more differences" if len(changed) > 3 else ""
-            raise InputError(
-                f"{folder}: holds a run that differs ({'; '.join(changed[:3])}{more}); "
-                "choose another -o, or pass --overwrite to start it anew"
-            )
-        clear_run(folder)
-    write_text_atomically(folder / "config.toml", to_toml(config))
-    write_json_atomically(path, {"facts": now, "command": command, "finished": False, "environment": environment()})
-    return False
+    with locked(folder):
+        if overwrite:
+            clear_run(folder)
+        now = json.loads(json.dumps({"kind": kind, **facts(config), **{f"data {key}": data[key] for key in data}}))
+        path = folder / _RECORD
+        _remove_leavings(folder)
+        if path.exists():
+            before, results = _earlier_start(path)
+            if before == now:
+                yield results
+                return
+            if results is not None or any((folder / "checkpoints").glob("step-*")):
+                _refuse_changes(folder, before, now)
+            clear_run(folder)
+        write_text_atomically(folder / "config.toml", to_toml(config))
+        write_json_atomically(path, {"facts": now, "command": command, "finished": False, "environment": environment()})
+        yield None
+
+
+def _refuse_changes(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> NoReturn:
+    changed = differences(before, now)
+    more = f" and {len(changed) - 3} more differences" if len(changed) > 3 else ""
+    raise InputError(
+        f"{folder}: holds a run that differs ({'; '.join(changed[:3])}{more}); "
+        "choose another -o, or pass --overwrite to start it anew"
+    )
 
 
 def _remove_leavings(folder: Path) -> None:
-    """Files that a killed process was writing."""
+    """Remove the files that a killed process was writing."""
     for path in folder.glob("*.tmp-*"):
         if path.name.partition(".tmp-")[0] in RUN_FILES:
             path.unlink()

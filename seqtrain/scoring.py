@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 
 from seqtrain.batching import IGNORED
 from seqtrain.evaluation.baselines import Kind, residue_baselines, sequence_baselines
-from seqtrain.evaluation.intervals import bootstrap_intervals
+from seqtrain.evaluation.intervals import bootstrap_intervals, difference_interval
 from seqtrain.evaluation.metrics import (
+    accuracy,
     classification_metrics,
-    is_better,
     label_metrics,
     multi_regression_metrics,
     multilabel_metrics,
@@ -24,6 +25,7 @@ from seqtrain.evaluation.metrics import (
 from seqtrain.labeled import LabeledData
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
 
+Array = NDArray[Any]
 _MAX_RESAMPLED = 5_000_000
 MAIN_METRIC = {
     Regression: "spearman",
@@ -31,6 +33,24 @@ MAIN_METRIC = {
     MultiLabel: "micro_f1",
     ResidueClassification: "accuracy",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """How much better the network's main metric is than that of a simple model, on the same records."""
+
+    over: str
+    """The simple model."""
+    its_score: float
+    low: float
+    """95 % interval of the difference, by paired bootstrap."""
+    high: float
+
+    def words(self) -> str:
+        """Whether the network is better, as a phrase."""
+        verdict = "better than" if self.low > 0 else "worse than" if self.high < 0 else "not clearly better than"
+        difference = f"difference {self.low:+.3f} to {self.high:+.3f}"
+        return f"{verdict} the best simple model, {self.over}, which reaches {self.its_score:.3f} ({difference})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +65,8 @@ class Scored:
     """95 %, for the metrics that are cheap enough to resample."""
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     """Metrics of each simple model, by its name."""
+    lead: Lead | None = None
+    """Over the best of them, by the main metric."""
 
     def words(self, task: Task) -> list[str]:
         """The main metric with its interval, and whether it is better than the best simple model."""
@@ -54,15 +76,7 @@ class Scored:
         lines = [
             f"{self.name} ({self.num_records:,} records): {name} {value:.3f} (95 % interval {low:.3f} to {high:.3f})"
         ]
-        others = {other: metrics[name] for other, metrics in self.baselines.items() if not np.isnan(metrics[name])}
-        if others:
-            best = max(others, key=lambda other: others[other])
-            if is_better(name, low, others[best]):
-                verdict = "better than"
-            else:
-                verdict = "not clearly better than" if is_better(name, value, others[best]) else "not better than"
-            lines.append(f"{verdict} the best simple model, {best}, which reaches {others[best]:.3f}")
-        return lines
+        return lines if self.lead is None else [*lines, self.lead.words()]
 
 
 def true_values(task: Task, data: LabeledData) -> NDArray[np.generic]:
@@ -129,14 +143,50 @@ def score_set(
         metrics=measure(task, true, values),
         intervals=_intervals(task, true, values, groups, seed),
         baselines=simple,
+        lead=_lead(task, true, values, simple, baselines or {}, groups, seed),
     )
+
+
+def _lead(
+    task: Task,
+    true: Array,
+    values: Array,
+    scores: Mapping[str, Mapping[str, float]],
+    predictions: Mapping[str, Array],
+    groups: Array | None,
+    seed: int,
+) -> Lead | None:
+    main = MAIN_METRIC[type(task)]
+    known = {name: metrics[main] for name, metrics in scores.items() if not np.isnan(metrics[main])}
+    if not known:
+        return None
+    best = max(known, key=lambda name: known[name])
+    low, high = difference_interval(
+        lambda t, p: _main_metric(task, t, p),
+        true,
+        values,
+        predictions[best].reshape(len(true), -1),
+        groups=groups,
+        num_resamples=_num_resamples(len(true)),
+        seed=seed,
+    )
+    return Lead(over=best, its_score=known[best], low=low, high=high)
+
+
+def _main_metric(task: Task, true: Array, values: Array) -> float:
+    """The main metric alone, cheap enough to resample."""
+    if isinstance(task, Classification | ResidueClassification):
+        return accuracy(true, values.argmax(axis=1))
+    return measure(task, true, values)[MAIN_METRIC[type(task)]]
+
+
+def _num_resamples(count: int) -> int:
+    return int(np.clip(_MAX_RESAMPLED // max(count, 1), 200, 1000))
 
 
 def _intervals(
     task: Task, true: NDArray[np.generic], values: NDArray[np.float64], groups: NDArray[np.int64] | None, seed: int
 ) -> dict[str, tuple[float, float]]:
-    num_resamples = int(np.clip(_MAX_RESAMPLED // max(len(true), 1), 200, 1000))
-
     def resampled(true: NDArray[np.generic], values: NDArray[np.float64]) -> dict[str, float]:
         if isinstance(task, Regression | MultiLabel):
             return measure(task, true, values)
@@ -145,7 +195,9 @@ def _intervals(
             metrics["roc_auc"] = roc_auc(true[true != IGNORED] == 1, values[true != IGNORED, 1])
         return metrics
 
-    return bootstrap_intervals(resampled, (true, values), groups=groups, num_resamples=num_resamples, seed=seed)
+    return bootstrap_intervals(
+        resampled, (true, values), groups=groups, num_resamples=_num_resamples(len(true)), seed=seed
+    )
 
 
 def simple_models(

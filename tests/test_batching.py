@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_a_budget_cuts_a_row_into_full_runs(tokens: list[int], budget: int) -> N
     parts = [tokens[part] for part in budgeted(np.array(tokens, np.int64), budget)]
     assert [each for part in parts for each in part] == tokens
     assert all(part and (sum(part) <= budget or len(part) == 1) for part in parts)
-    assert all(sum(part) + following[0] > budget for part, following in zip(parts, parts[1:], strict=False))
+    assert all(sum(part) + following[0] > budget for part, following in pairwise(parts))
 
 
 @pytest.mark.parametrize("budget", [1, 100, 130, 10_000])

@@ -104,7 +104,7 @@ def test_nothing_to_score_is_zero_of_zero(loss: Loss) -> None:
     nothing = torch.full_like(targets, -100 if targets.ndim == 1 else torch.nan)
     value, count = loss(logits.requires_grad_(), nothing, weights)
     value.backward()
-    assert float(value) == 0 and float(count) == 0
+    assert value.item() == 0 and count.item() == 0
     assert logits.grad is not None and (logits.grad == 0).all()
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, SequenceHeadConfig
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
-from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.optimizers import AdamW
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -27,8 +28,17 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
-    """JSON with one key per line."""
-    write_text_atomically(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    """JSON with one key per line; a number that is not finite, which JSON does not know, becomes null."""
+    write_text_atomically(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same value with None for every float that is not finite, in dicts and lists too."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def sha256_of(path: Path) -> str:

@@ -23,11 +23,15 @@ def demo(output: str, listener: Listener, *, device: str = "auto") -> None:
     pretraining = {"inputs": (str(fasta),), "output": str(base), "size": "300K", "device": device}
     pretrain(read_config(PretrainConfig, None, pretraining), listener, command=command)
 
-    command = f"seqtrain finetune {table} --from {base} --target function -o {functions}"
+    command = f"seqtrain finetune {table} --target function --from {base} -o {functions}"
     listener.say(f"\n$ {command}")
     finetuning = {
-        "table": str(table), "init_from": str(base), "target": ("function",), "output": str(functions), "device": device,
-    }  # fmt: skip
+        "table": str(table),
+        "target": ("function",),
+        "init_from": str(base),
+        "output": str(functions),
+        "device": device,
+    }
     finetune(read_config(FinetuneConfig, None, finetuning), listener, command=command)
 
     listener.say(f"\n$ seqtrain predict {functions} {fasta} -o {predictions}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,16 +25,24 @@ from seqtrain.io.columns import Columns, find_columns, infer_task_kind
 from seqtrain.io.delimited import Table, read_table, write_table
 from seqtrain.io.ledger import HEADER, Ledger
 from seqtrain.io.records import RecordReader, find_alphabet
-from seqtrain.io.run_directory import locked, sha256_of
+from seqtrain.io.run_directory import sha256_of
 from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData, read_labeled
 from seqtrain.models.heads import PositionHeadConfig, SequenceHeadConfig
 from seqtrain.models.network import Network
 from seqtrain.objectives import Supervised
 from seqtrain.optimizers import AdamW
-from seqtrain.recipes.networks import Origin, body_config, check_origin, describe, load_origin, make_network
+from seqtrain.recipes.networks import (
+    Origin,
+    body_config,
+    check_origin,
+    describe,
+    digests_of,
+    load_origin,
+    make_network,
+)
 from seqtrain.recipes.report import finetune_report
-from seqtrain.run import begin_run, clear_run, finish_run, save_model
+from seqtrain.run import finish_run, opened_run, save_model
 from seqtrain.schedules import WarmupCosine
 from seqtrain.scoring import Scored, mean_loss, measure, rows_of, score_set, simple_models, true_values
 from seqtrain.spans import Spans
@@ -83,13 +90,11 @@ def finetune(
     if dry_run:
         listener.say(to_toml(config).rstrip())
         return {}
-    with locked(output):
-        if overwrite:
-            clear_run(output)
-        digests = {path.name: sha256_of(path)} | ({"--from": origin.digest} if origin else {})
-        if begin_run(output, "finetune", config, digests, command):
+    digests = {path.name: sha256_of(path)} | digests_of(origin)
+    with opened_run(output, "finetune", config, digests, command, overwrite=overwrite) as finished:
+        if finished is not None:
             listener.say(f"{output}: this run is finished; predict with it, or pass --overwrite to start it anew")
-            return dict(json.loads((output / "run.json").read_text(encoding="utf-8"))["results"])
+            return finished
         write_table(output / "ledger.csv", HEADER, given.ledger.rows())
         write_table(output / "split.csv", ("row", "identifier", "set"), _split_rows(data))
         fit(training, output, listener, tensorboard=config.tensorboard)

@@ -16,7 +16,7 @@ from seqtrain.io.run_directory import sha256_of
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
 from seqtrain.models.pretrained import LoadedBody, load_body, start_network
-from seqtrain.models.transformer import SIZES, TransformerConfig
+from seqtrain.models.transformer import TransformerConfig
 
 CNN_SIZES: dict[str, tuple[int, int]] = {
     "100K": (80, 4),
@@ -36,12 +36,14 @@ class Origin:
     alphabet: Alphabet
     place: Path
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the files of weights."""
-        folder = self.place / "model" if (self.place / "run.json").exists() else self.place
-        digests = [sha256_of(path) for path in sorted(folder.glob("*.safetensors"))]
-        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+def digests_of(origin: Origin | None) -> dict[str, str]:
+    """SHA-256 of the weights that a run starts from, if it starts from any, under "--from"."""
+    if origin is None:
+        return {}
+    folder = origin.place / "model" if (origin.place / "run.json").exists() else origin.place
+    digests = [sha256_of(path) for path in sorted(folder.glob("*.safetensors"))]
+    return {"--from": hashlib.sha256("".join(digests).encode()).hexdigest()}
 
 
 def load_origin(path: str) -> Origin:
@@ -118,8 +120,3 @@ def describe(network: Network) -> str:
     if isinstance(config, TransformerConfig):
         shape += f", {config.num_heads} heads"
     return f"{kind}, {shape}, {parameters:,} parameters"
-
-
-def known_sizes(model: str) -> list[str]:
-    """Names of sizes."""
-    return list(SIZES if model == "transformer" else CNN_SIZES)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,46 +17,34 @@ from seqtrain.augment import RandomCrop
 from seqtrain.batching import Examples
 from seqtrain.config import PretrainConfig, to_toml
 from seqtrain.device import choose_device, choose_precision
-from seqtrain.draws import fold, mix
 from seqtrain.encode import Tokens
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener, Training, fit
 from seqtrain.inference import TOKENS_PER_BATCH, evaluation_batches
-from seqtrain.io.delimited import write_table
-from seqtrain.io.ledger import HEADER, Ledger
-from seqtrain.io.records import RecordReader, expand_paths, find_alphabet, read_fasta_files
-from seqtrain.io.run_directory import locked, sha256_of
-from seqtrain.io.store import SequenceStore, open_store, write_store
+from seqtrain.io.records import expand_paths
+from seqtrain.io.run_directory import sha256_of
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import Network
 from seqtrain.objectives import MaskedLanguageModel
 from seqtrain.optimizers import AdamW
-from seqtrain.recipes.networks import Origin, body_config, check_origin, describe, load_origin, make_network
+from seqtrain.recipes.corpus import Corpus, corpus_alphabet, read_corpus
+from seqtrain.recipes.networks import (
+    Origin,
+    body_config,
+    check_origin,
+    describe,
+    digests_of,
+    load_origin,
+    make_network,
+)
 from seqtrain.recipes.report import pretrain_report
-from seqtrain.run import begin_run, clear_run, finish_run, save_model
+from seqtrain.run import finish_run, opened_run, save_model
 from seqtrain.schedules import WarmupCosine
 from seqtrain.spans import Spans
 from seqtrain.training import LoopConfig, mean_score
 
 _DEFAULT_RESIDUES = {"cpu": 3_000_000, "gpu": 300_000_000}
 _MAX_PASSES = 20
-_VALID_FRACTION = 0.05
-_MAX_VALID_LETTERS = 100_000
-"""Held out of the inputs, and scored while the training runs; a --valid file is scored whole at the end."""
-
-
-@dataclass(frozen=True)
-class _Corpus:
-    """What is trained on and what is held out."""
-
-    store: SequenceStore
-    train: NDArray[np.int64]
-    """(N,) records."""
-    valid_store: SequenceStore
-    valid: NDArray[np.int64]
-    """(M,) records, all that are held out."""
-    watched: NDArray[np.int64]
-    """(≤ M,) records, those that are scored while the training runs."""
 
 
 def pretrain(
@@ -81,31 +65,27 @@ def pretrain(
     output = Path(config.output or f"runs/pretrain-{_stem(train_paths[0])}")
     origin = load_origin(config.init_from) if config.init_from else None
     check_origin(origin, config.alphabet, config.model, config.size)
-    alphabet = origin.alphabet if origin else _alphabet(config.alphabet, train_paths)
+    alphabet = origin.alphabet if origin else corpus_alphabet(config.alphabet, train_paths)
     device, why = choose_device(config.device)
     listener.say(f"device: {why}")
     config = _settle(replace(config, output=str(output), alphabet=alphabet.name), origin)
     if dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            corpus = _read(config, alphabet, train_paths, valid_paths, Path(folder), listener)
+            corpus = read_corpus(config, alphabet, train_paths, valid_paths, Path(folder), listener)
             training = _prepare(config, alphabet, corpus, origin, device)
             _say_plan(training, corpus, listener)
             listener.say(to_toml(config).rstrip())
         return {}
-    with locked(output):
-        if overwrite:
-            clear_run(output)
-        data = {f"{i + 1} {path.name}": sha256_of(path) for i, path in enumerate(paths)} | (
-            {"--from": origin.digest} if origin else {}
-        )
-        if begin_run(output, "pretrain", config, data, command):
+    data = {f"{i + 1} {path.name}": sha256_of(path) for i, path in enumerate(paths)} | digests_of(origin)
+    with opened_run(output, "pretrain", config, data, command, overwrite=overwrite) as finished:
+        if finished is not None:
             listener.say(f"{output}: this run is finished; use it with --from, or pass --overwrite to start it anew")
-            return dict(json.loads((output / "run.json").read_text(encoding="utf-8"))["results"])
-        corpus = _read(config, alphabet, train_paths, valid_paths, output, listener)
+            return finished
+        corpus = read_corpus(config, alphabet, train_paths, valid_paths, output, listener)
         training = _prepare(config, alphabet, corpus, origin, device)
         _say_plan(training, corpus, listener)
         fit(training, output, listener, tensorboard=config.tensorboard)
-        results = _results(training, corpus, alphabet)
+        results = _results(training, corpus)
         results["seconds"] = round(time.monotonic() - started, 1)
         assert isinstance(training.network, Network)
         save_model(output, training.network, alphabet, None, config.max_length, {})
@@ -138,84 +118,12 @@ def _settle(config: PretrainConfig, origin: Origin | None) -> PretrainConfig:
     )
 
 
-def _alphabet(choice: str, paths: list[Path]) -> Alphabet:
-    sample = [] if choice != "auto" else [record.sequence for record in islice(read_fasta_files(paths[:1]), 2000)]
-    return find_alphabet(choice, sample, str(paths[0]))
-
-
 def _stem(path: Path) -> str:
     return path.name.partition(".")[0] or "stdin"
 
 
-def _read(
-    config: PretrainConfig,
-    alphabet: Alphabet,
-    train_paths: list[Path],
-    valid_paths: list[Path],
-    folder: Path,
-    listener: Listener,
-) -> _Corpus:
-    """The stores in ``folder``, written now or by an earlier start of the same run, and what is held out."""
-    stores = [_store(config, alphabet, train_paths, folder / "store", listener)]
-    if valid_paths:
-        stores.append(_store(config, alphabet, valid_paths, folder / "valid_store", listener))
-    ledgers = [row for store in stores for row in store.manifest["ledger"]]
-    write_table(folder / "ledger.csv", HEADER, [[*row] for row in ledgers])
-    store, everything = stores[0], np.arange(len(stores[0]))
-    if valid_paths:
-        valid_store, train, valid = stores[1], everything, np.arange(len(stores[1]))
-    else:
-        valid_store = store
-        train, valid = _hold_out(store, config.seed)
-    return _Corpus(store, train, valid_store, valid, _first(valid_store, valid, config.seed))
-
-
-def _store(
-    config: PretrainConfig, alphabet: Alphabet, paths: list[Path], folder: Path, listener: Listener
-) -> SequenceStore:
-    if (folder / "manifest.json").exists():
-        return open_store(folder)
-    ledger = Ledger()
-    reader = RecordReader(alphabet, config.bad_records, ledger, max_length=config.max_length, long=config.long)
-    manifest: dict[str, Any] = {}
-
-    def records() -> Iterator[Any]:
-        yield from reader(read_fasta_files(paths))
-        ledger.check()
-        manifest["ledger"] = ledger.rows()
-        for line in ledger.lines():
-            listener.say(line)
-
-    return write_store(records(), folder, alphabet, manifest)
-
-
-def _hold_out(store: SequenceStore, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Records to train on and to hold out. Equal sequences go to the same side; homologues may not.
-
-    Raises:
-        InputError: too few sequences to hold any out.
-    """
-    hashes = np.array([zlib.crc32(store[i].tobytes()) for i in range(len(store))], dtype=np.int64)
-    order = np.lexsort((hashes, mix(hashes + fold(seed, "held out"))))
-    letters = np.cumsum(store.lengths[order])
-    wanted = min(_MAX_VALID_LETTERS, _VALID_FRACTION * letters[-1])
-    cut = max(1, int(np.searchsorted(letters, wanted, side="right")))
-    while cut < len(order) and hashes[order[cut]] == hashes[order[cut - 1]]:
-        cut += 1
-    if cut == len(order):
-        raise InputError("there are too few different sequences to hold some out; give at least 2, or a --valid file")
-    return np.sort(order[cut:]), np.sort(order[:cut])
-
-
-def _first(store: SequenceStore, records: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """A keyed choice of records that stays within the letters that are scored while the training runs."""
-    order = records[np.argsort(mix(records + fold(seed, "watched")), kind="stable")]
-    count = max(1, int(np.searchsorted(np.cumsum(store.lengths[order]), _MAX_VALID_LETTERS, side="right")))
-    return np.sort(order[:count])
-
-
 def _prepare(
-    config: PretrainConfig, alphabet: Alphabet, corpus: _Corpus, origin: Origin | None, device: torch.device
+    config: PretrainConfig, alphabet: Alphabet, corpus: Corpus, origin: Origin | None, device: torch.device
 ) -> Training:
     encoder = Tokens(alphabet)
     lengths = corpus.store.lengths[corpus.train]
@@ -269,9 +177,7 @@ def _steps_for(config: PretrainConfig, examples: Examples) -> int:
     return max(1, round(budget / per_step))
 
 
-def _held_out_examples(
-    corpus: _Corpus, records: NDArray[np.int64], encoder: Tokens, config: PretrainConfig
-) -> Examples:
+def _held_out_examples(corpus: Corpus, records: NDArray[np.int64], encoder: Tokens, config: PretrainConfig) -> Examples:
     lengths = corpus.valid_store.lengths[records]
     # A seed of its own: the masks of the held-out records are the same in every evaluation and every run.
     return Examples(
@@ -288,32 +194,16 @@ def masked_lm_measures(
     return {"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": measures.get("accuracy", float("nan"))}
 
 
-def _letter_counts(store: SequenceStore, records: NDArray[np.int64], alphabet: Alphabet) -> NDArray[np.int64]:
-    """(V,) how often each token occurs in some records."""
-    counts = np.zeros(256, dtype=np.int64)
-    for record in records:
-        counts += np.bincount(store[record], minlength=256)
-    return np.bincount(alphabet.vocabulary.lookup, weights=counts, minlength=len(alphabet.tokens)).astype(np.int64)
-
-
-def _start_at_letter_frequencies(network: Network, corpus: _Corpus, alphabet: Alphabet) -> None:
+def _start_at_letter_frequencies(network: Network, corpus: Corpus, alphabet: Alphabet) -> None:
     """Set the output bias to the log frequencies, so that the first steps are not spent on learning them."""
-    counts = _letter_counts(corpus.store, corpus.train, alphabet)[alphabet.standard_ids] + 1
+    counts = corpus.train_counts()[alphabet.standard_ids] + 1
     bias = torch.full((len(alphabet.tokens),), float(np.log(1 / counts.sum())))
     bias[torch.from_numpy(alphabet.standard_ids)] = torch.from_numpy(np.log(counts / counts.sum())).float()
     with torch.no_grad():
         network.head.bias.copy_(bias)  # type: ignore[operator]
 
 
-def _unigram_perplexity(corpus: _Corpus, alphabet: Alphabet) -> float:
-    """Of the held-out standard letters under the letter frequencies of the training records: the floor."""
-    ids = alphabet.standard_ids
-    train = _letter_counts(corpus.store, corpus.train, alphabet)[ids] + 1
-    valid = _letter_counts(corpus.valid_store, corpus.valid, alphabet)[ids]
-    return float(np.exp(-(valid * np.log(train / train.sum())).sum() / max(valid.sum(), 1)))
-
-
-def _results(training: Training, corpus: _Corpus, alphabet: Alphabet) -> dict[str, Any]:
+def _results(training: Training, corpus: Corpus) -> dict[str, Any]:
     assert isinstance(training.objective, MaskedLanguageModel)
     whole = Examples(
         store=corpus.valid_store,
@@ -326,12 +216,12 @@ def _results(training: Training, corpus: _Corpus, alphabet: Alphabet) -> dict[st
     return {
         "valid": masked_lm_measures(training.network, training.objective, whole, training.loop),
         "valid_records": len(corpus.valid),
-        "unigram_perplexity": _unigram_perplexity(corpus, alphabet),
+        "unigram_perplexity": corpus.unigram_perplexity(),
         "steps": training.num_steps,
     }
 
 
-def _say_plan(training: Training, corpus: _Corpus, listener: Listener) -> None:
+def _say_plan(training: Training, corpus: Corpus, listener: Listener) -> None:
     assert isinstance(training.network, Network)
     residues = int(corpus.store.lengths[corpus.train].sum())
     listener.say(

@@ -111,7 +111,7 @@ def _curves(folder: Path, loss: str, measures: Sequence[str]) -> tuple[Curve, ..
     events = read_metrics(folder)
 
     def series(name: str, event: str, key: str) -> Series:
-        found = [(each["step"], each[key]) for each in events if each["event"] == event and key in each]
+        found = [(each["step"], each[key]) for each in events if each["event"] == event and each.get(key) is not None]
         steps, values = zip(*found, strict=True) if found else ((), ())
         return Series(name=name, x=np.array(steps, dtype=float), y=np.array(values, dtype=float))
 

@@ -42,7 +42,9 @@ def _examples(sequences: list[NDArray[np.uint8]]) -> Examples:
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
-@pytest.mark.parametrize("head", [SequenceHeadConfig(outputs=3), PositionHeadConfig(outputs=3)], ids=["sequence", "residue"])
+@pytest.mark.parametrize(
+    "head", [SequenceHeadConfig(outputs=3), PositionHeadConfig(outputs=3)], ids=["sequence", "residue"]
+)
 def test_batch_mates_and_order_never_change_an_output(
     body: BodyConfig, head: SequenceHeadConfig | PositionHeadConfig
 ) -> None:

@@ -25,7 +25,15 @@ def test_types(tmp_path: Path) -> None:
     # The packages under their installed names: mypy cannot see through the finder of an editable install.
     for name, folder in PACKAGES.items():
         (tmp_path / name).symlink_to(ROOT / folder)
-    command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", "--cache-dir", tmp_path / "cache"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        ROOT / "pyproject.toml",
+        "--cache-dir",
+        tmp_path / "cache",
+    ]
     done = subprocess.run(
         [*command, *(part for name in PACKAGES for part in ("-p", name))],
         cwd=tmp_path,

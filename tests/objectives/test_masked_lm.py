@@ -152,4 +152,4 @@ def test_a_batch_with_nothing_to_ask_scores_zero() -> None:
     prepared = masked(batch_of([ODD]), 0.9)
     assert prepared.decode is not None and len(prepared.decode) == 0
     score = MaskedLanguageModel(PROTEIN).score(torch.zeros(0, 33, requires_grad=True), prepared)
-    assert float(score.loss) == 0 and float(score.count) == 0
+    assert score.loss.item() == 0 and score.count.item() == 0
