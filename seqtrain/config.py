@@ -80,6 +80,7 @@ class FinetuneConfig(RunConfig):
 
 
 Config = TypeVar("Config", bound=RunConfig)
+Value = TypeVar("Value")
 
 
 def read_config(kind: type[Config], path: Path | None, options: Mapping[str, Any]) -> Config:
@@ -108,6 +109,12 @@ def read_config(kind: type[Config], path: Path | None, options: Mapping[str, Any
     config = kind(**values)
     _check_ranges(config)
     return config
+
+
+def settled(value: Value | None) -> Value:
+    """A setting that was left open and has been chosen since."""
+    assert value is not None, "a recipe chooses every open setting before it uses one"
+    return value
 
 
 def _fitted(name: str, value: Any, hint: Any) -> Any:

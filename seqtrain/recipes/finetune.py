@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seqtrain.alphabet import Alphabet
 from seqtrain.augment import RandomCrop
 from seqtrain.batching import Examples
-from seqtrain.config import FinetuneConfig, to_toml
+from seqtrain.config import FinetuneConfig, settled, to_toml
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.encode import Tokens
 from seqtrain.errors import InputError
@@ -99,7 +99,8 @@ def finetune(
         write_table(output / "split.csv", ("row", "identifier", "set"), _split_rows(data))
         fit(training, output, listener, tensorboard=config.tensorboard)
         assert isinstance(training.network, Network)
-        outputs = _outputs(training, data)
+        everything = _examples(config, data, np.arange(len(data.store)))
+        outputs = _run(training.network, data.task, everything, training.loop)
         listener.say("scoring, with simple models beside")
         scored = score_sets(data, outputs, config.seed)
         results = {"sets": [asdict(each) for each in scored], "seconds": round(time.monotonic() - started, 1)}
@@ -193,16 +194,16 @@ def _settle(config: FinetuneConfig, given: _Input, origin: Origin | None) -> Fin
 
 def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, device: torch.device) -> Training:
     task = data.task
-    dropout = config.dropout or 0.0
+    dropout = settled(config.dropout)
     head_kind = PositionHeadConfig if task.per_residue else SequenceHeadConfig
     fresh = None if origin else body_config(str(config.model), str(config.size), data.store.alphabet, dropout)
     network = make_network(origin, fresh, head_kind(outputs=task.outputs, dropout=dropout), config.seed, dropout)
     network.to(device)
     examples = _examples(config, data, data.split.indices(TRAIN), training=True)
     loop = LoopConfig(device=device, precision=choose_precision(config.precision, device), seed=config.seed)
-    tokens_per_step = config.tokens_per_step or 4096
+    tokens_per_step = settled(config.tokens_per_step)
     per_epoch = max(1.0, int(examples.num_tokens.sum()) / tokens_per_step)
-    num_steps = config.steps or max(1, round((config.epochs or 1) * per_epoch))
+    num_steps = config.steps or max(1, round(settled(config.epochs) * per_epoch))
     valid = data.split.indices(VALID)
 
     def evaluate() -> dict[str, float]:
@@ -216,7 +217,7 @@ def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, d
         objective=Supervised(task.loss),
         examples=examples,
         optimizer=AdamW(
-            learning_rate=config.learning_rate or 1e-3,
+            learning_rate=settled(config.learning_rate),
             head_learning_rate=config.head_learning_rate,
             weight_decay=config.weight_decay,
         ),
@@ -224,8 +225,8 @@ def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, d
         loop=loop,
         num_steps=num_steps,
         tokens_per_step=tokens_per_step,
-        tokens_per_microbatch=config.tokens_per_microbatch or 2048,
-        num_evaluations=min(config.num_evaluations or 5, num_steps) if len(valid) else 1,
+        tokens_per_microbatch=settled(config.tokens_per_microbatch),
+        num_evaluations=min(settled(config.num_evaluations), num_steps) if len(valid) else 1,
         evaluate=evaluate if len(valid) else dict,
         best_by="loss" if len(valid) else None,
     )
@@ -253,16 +254,6 @@ def _examples(
 def _run(network: torch.nn.Module, task: Task, examples: Examples, loop: LoopConfig) -> NDArray[np.float32]:
     run = residue_outputs if task.per_residue else sequence_outputs
     return run(network, examples, InferenceConfig(device=loop.device, precision=loop.precision))
-
-
-def _outputs(training: Training, data: LabeledData) -> NDArray[np.float32]:
-    """Logits of all records."""
-    everything = np.arange(len(data.store))
-    max_length = training.examples.max_length or 1022
-    examples = replace(
-        training.examples, spans=Spans.windows(everything, data.store.lengths, max_length), augmenter=None
-    )
-    return _run(training.network, data.task, examples, training.loop)
 
 
 def score_sets(data: LabeledData, outputs: NDArray[np.float32], seed: int) -> list[Scored]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seqtrain.alphabet import Alphabet
 from seqtrain.augment import RandomCrop
 from seqtrain.batching import Examples
-from seqtrain.config import PretrainConfig, to_toml
+from seqtrain.config import PretrainConfig, settled, to_toml
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.encode import Tokens
 from seqtrain.errors import InputError
@@ -85,7 +85,7 @@ def pretrain(
         training = _prepare(config, alphabet, corpus, origin, device)
         _say_plan(training, corpus, listener)
         fit(training, output, listener, tensorboard=config.tensorboard)
-        results = _results(training, corpus)
+        results = _results(config, training, corpus)
         results["seconds"] = round(time.monotonic() - started, 1)
         assert isinstance(training.network, Network)
         save_model(output, training.network, alphabet, None, config.max_length, {})
@@ -110,9 +110,9 @@ def _settle(config: PretrainConfig, origin: Origin | None) -> PretrainConfig:
         size=size,
         device=device.type if ":" not in config.device else config.device,
         precision=choose_precision(config.precision, device),
-        tokens_per_step=config.tokens_per_step or (4096 if on_cpu else 65_536),
+        tokens_per_step=config.tokens_per_step or (2048 if on_cpu else 65_536),
         tokens_per_microbatch=config.tokens_per_microbatch or (2048 if on_cpu else 65_536),
-        learning_rate=config.learning_rate or (2e-3 if on_cpu else 1e-3) * (0.1 if origin else 1),
+        learning_rate=config.learning_rate or (1e-4 if origin else 5e-4),
         dropout=config.dropout or 0.0,
         num_evaluations=config.num_evaluations or (5 if on_cpu else 20),
     )
@@ -137,7 +137,7 @@ def _prepare(
         max_length=config.max_length,
         seed=config.seed,
     )
-    dropout = config.dropout or 0.0
+    dropout = settled(config.dropout)
     fresh = None if origin else body_config(str(config.model), str(config.size), alphabet, dropout)
     head = LanguageModelHeadConfig(vocabulary_size=len(alphabet.tokens))
     network = make_network(origin, fresh, head, config.seed, dropout)
@@ -156,13 +156,13 @@ def _prepare(
         network=network,
         objective=objective,
         examples=examples,
-        optimizer=AdamW(learning_rate=config.learning_rate or 1e-3, weight_decay=config.weight_decay),
+        optimizer=AdamW(learning_rate=settled(config.learning_rate), weight_decay=config.weight_decay),
         schedule=WarmupCosine(num_steps=num_steps, warmup_fraction=config.warmup_fraction, final_fraction=0.05),
         loop=loop,
         num_steps=num_steps,
-        tokens_per_step=config.tokens_per_step or 4096,
-        tokens_per_microbatch=config.tokens_per_microbatch or 2048,
-        num_evaluations=min(config.num_evaluations or 5, num_steps),
+        tokens_per_step=settled(config.tokens_per_step),
+        tokens_per_microbatch=settled(config.tokens_per_microbatch),
+        num_evaluations=min(settled(config.num_evaluations), num_steps),
         evaluate=evaluate,
     )
 
@@ -173,7 +173,7 @@ def _steps_for(config: PretrainConfig, examples: Examples) -> int:
     residues = tokens - examples.encoder.num_special * len(examples)
     default = _DEFAULT_RESIDUES["cpu" if config.device == "cpu" else "gpu"]
     budget = config.residues or min(default, _MAX_PASSES * residues)
-    per_step = (config.tokens_per_step or 4096) * residues / tokens
+    per_step = settled(config.tokens_per_step) * residues / tokens
     return max(1, round(budget / per_step))
 
 
@@ -203,16 +203,9 @@ def _start_at_letter_frequencies(network: Network, corpus: Corpus, alphabet: Alp
         network.head.bias.copy_(bias)  # type: ignore[operator]
 
 
-def _results(training: Training, corpus: Corpus) -> dict[str, Any]:
+def _results(config: PretrainConfig, training: Training, corpus: Corpus) -> dict[str, Any]:
     assert isinstance(training.objective, MaskedLanguageModel)
-    whole = Examples(
-        store=corpus.valid_store,
-        spans=Spans.windows(
-            corpus.valid, corpus.valid_store.lengths[corpus.valid], training.examples.max_length or 1022
-        ),
-        encoder=training.examples.encoder,
-        seed=-1,
-    )
+    whole = _held_out_examples(corpus, corpus.valid, training.examples.encoder, config)
     return {
         "valid": masked_lm_measures(training.network, training.objective, whole, training.loop),
         "valid_records": len(corpus.valid),
