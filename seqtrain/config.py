@@ -159,6 +159,9 @@ def _check_ranges(config: RunConfig) -> None:
         value = getattr(config, name, None)
         if value is not None and not 0 <= value < 1:
             raise InputError(f"{option(name)} {value}: must be at least 0 and less than 1")
+    for name in ("residues", "epochs"):
+        if config.steps is not None and getattr(config, name, None) is not None:
+            raise InputError(f"--steps and {option(name)}: both are budgets; give one of them")
     if not 0 <= config.weight_decay < math.inf:
         raise InputError(f"--weight-decay {config.weight_decay}: must be a finite number, at least 0")
     if getattr(config, "masked_fraction", 0.15) == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -178,18 +177,9 @@ def _remove_leavings(folder: Path) -> None:
 
 
 def finish_run(folder: Path, results: Mapping[str, Any]) -> None:
-    """Mark the run as finished and keep its results beside its facts; measures that are not defined become null."""
+    """Mark the run as finished and keep its results beside its facts."""
     record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    write_json_atomically(folder / _RECORD, {**record, "finished": True, "results": _defined(dict(results))})
-
-
-def _defined(value: Any) -> Any:
-    """Nested results with None for every number that JSON cannot say."""
-    if isinstance(value, dict):
-        return {name: _defined(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    write_json_atomically(folder / _RECORD, {**record, "finished": True, "results": dict(results)})
 
 
 def clear_run(folder: Path) -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from Bio.Data.CodonTable import standard_dna_table
+from Bio.Data.CodonTable import unambiguous_dna_by_id
 from Bio.Seq import Seq
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,7 +59,7 @@ def test_nucleotide_alphabets_accept_all_of_iupac_and_only_their_own_base() -> N
 def test_codons_stand_in_the_order_of_the_genetic_codes_of_ncbi() -> None:
     code = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"  # transl_table 1
     assert "".join(str(Seq(codon).translate()) for codon in CODONS) == code
-    assert {c: a for c, a in zip(CODONS, code, strict=True) if a != "*"} == standard_dna_table.forward_table
+    assert {c: a for c, a in zip(CODONS, code, strict=True) if a != "*"} == unambiguous_dna_by_id[1].forward_table
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

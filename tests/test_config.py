@@ -20,6 +20,7 @@ from seqtrain.config import (
     facts,
     option,
     read_config,
+    settled,
     to_toml,
 )
 from seqtrain.errors import InputError
@@ -27,7 +28,7 @@ from seqtrain.errors import InputError
 FULL = FinetuneConfig(
     output='runs/"a b"\\é\n', model="cnn", size="8M", init_from="base", max_length=50, long="error", bad_records="drop",
     steps=1000, learning_rate=1e-05, weight_decay=0.0, warmup_fraction=0.25, dropout=0.1, seed=-3, precision="bf16",
-    tensorboard=True, table="t.csv", target=("a", "b;c"), task="regression", epochs=3, head_learning_rate=1e-3,
+    tensorboard=True, table="t.csv", target=("a", "b;c"), task="regression", head_learning_rate=1e-3,
 )  # fmt: skip
 
 
@@ -129,8 +130,21 @@ def test_wrong_types_are_refused(tmp_path: Path, text: str, message: str) -> Non
     ],
 )
 def test_ranges_are_kept(tmp_path: Path, name: str, value: float, message: str) -> None:
-    assert refusal(tmp_path, "", **{name: value}).startswith(message)
+    options: dict[str, Any] = {name: value}
+    assert refusal(tmp_path, "", **options).startswith(message)
     assert refusal(tmp_path, f"{name} = {value}").startswith(message)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(PretrainConfig, "residues"), (FinetuneConfig, "epochs")])
+def test_one_budget_is_enough(tmp_path: Path, kind: type[RunConfig], name: str) -> None:
+    message = refusal(tmp_path, f"{name} = 5", kind, steps=3)
+    assert message == f"--steps and --{name}: both are budgets; give one of them"
+
+
+def test_an_open_setting_is_settled_before_use() -> None:
+    assert settled(0) == 0
+    with pytest.raises(AssertionError):
+        settled(None)
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_one_vector_per_sequence(tmp_path: Path) -> None:
     assert found["embeddings"].dtype == np.float32 and found["embeddings"].shape == (4, 3)
     assert np.isnan(found["embeddings"][2]).all()
     for i in (0, 1, 3):
-        assert np.array_equal(found["embeddings"][i], np.ravel(rows[i][1]))
+        assert np.array_equal(found["embeddings"][i], np.ravel(np.asarray(rows[i][1])))
 
 
 def test_one_vector_per_residue(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def test_an_unfinished_last_line_is_passed_over(tmp_path: Path) -> None:
     assert [event["step"] for event in read_metrics(tmp_path)] == [1, 2]
 
 
+def test_measures_that_are_not_defined_are_null(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path, 0) as log:
+        log.write("valid", 1, {"loss": 1.0, "spearman": float("nan")})
+    assert "NaN" not in (tmp_path / FILE_NAME).read_text()
+    assert read_metrics(tmp_path) == [{"event": "valid", "step": 1, "loss": 1.0, "spearman": None}]
+
+
 def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
     with MetricsLog(tmp_path, 0, tensorboard=True) as log:
         log.write("valid", 7, {"loss": 0.5})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def table(**columns: list[str]) -> Table:
     return Table("t.csv", columns, list(range(2, N + 2)))
 
 
-def refusal(of: Table, **named: str) -> str:
+def refusal(of: Table, **named: Any) -> str:
     with pytest.raises(InputError) as caught:
         find_columns(of, **named)
     assert "\n" not in str(caught.value) and str(caught.value).startswith("t.csv: ")

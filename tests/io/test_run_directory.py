@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -31,11 +32,17 @@ def test_text_and_json_come_back(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text()) == value
 
 
+def test_numbers_that_json_does_not_know_become_null(tmp_path: Path) -> None:
+    value = {"a": [math.nan, 1.5, (math.inf, 2)], "b": {"c": -math.inf}, "d": "nan"}
+    write_json_atomically(tmp_path / "a.json", value)
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [None, 1.5, [None, 2]], "b": {"c": None}, "d": "nan"}
+
+
 def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json_atomically(path, 1)
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json_atomically(path, float("nan"))
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json_atomically(path, {1, 2})
     with pytest.raises(UnicodeEncodeError):
         write_text_atomically(path, "\ud800")
     assert path.read_text() == "1\n" and list(tmp_path.iterdir()) == [path]

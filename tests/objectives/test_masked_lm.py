@@ -37,7 +37,7 @@ def chosen_of(prepared: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def within(share: float, expected: float, count: int) -> bool:
-    return abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / count)
+    return bool(abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / count))
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.15, 0.4])
