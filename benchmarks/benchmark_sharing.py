@@ -44,9 +44,7 @@ def tokens_per_second(policy: str, processes: int) -> float:
     """The mean rate of processes that run at the same time."""
     environment = {**os.environ, "OMP_WAIT_POLICY": policy}
     command = [sys.executable, "-c", WORKER]
-    running = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(processes)
-    ]
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     return statistics.mean(float(process.communicate()[0]) for process in running)
 
 

@@ -1,6 +1,6 @@
 """Embeddings of a pretrained run as features of a scikit-learn model, compared with k-mer counts.
 
-    python examples/embeddings_in_scikit_learn.py RUN TABLE --target COLUMN
+python examples/embeddings_in_scikit_learn.py RUN TABLE --target COLUMN
 """
 
 from __future__ import annotations

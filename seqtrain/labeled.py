@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from seqtrain.batching import IGNORED
 from seqtrain.errors import InputError
-from seqtrain.io.columns import Columns
+from seqtrain.io.columns import Columns, is_missing
 from seqtrain.io.delimited import Table
 from seqtrain.io.inputs import raw_rows
 from seqtrain.io.records import Record, RecordReader
@@ -62,8 +63,9 @@ def read_labeled(
     Raises:
         InputError: a row that cannot be used (unless the reader drops such rows), or labels that cannot be learnt.
     """
-    problems = (_problem(table, columns, kind, row, reader.alphabet.bases_per_letter) for row in range(len(table)))
-    judged = list(reader(raw_rows(table, columns, problems)))
+    numbered = _are_numbers(table.column(columns.targets[0]))
+    judge = _RowJudge(table, columns, kind, reader.alphabet.bases_per_letter, numbered)
+    judged = list(reader(raw_rows(table, columns, map(judge, range(len(table))))))
     kept = np.array([row for row, record in enumerate(judged) if len(record.letters)], dtype=np.int64)
     if not len(kept):
         raise InputError(
@@ -105,35 +107,68 @@ def read_labeled(
     )
 
 
-def _problem(table: Table, columns: Columns, kind: TaskKind, row: int, bases_per_letter: int) -> str:
-    """Why a row cannot be used, apart from its sequence; "" when it can."""
-    cells = [table.columns[name][row].strip() for name in columns.targets]
-    sequence = "".join(table.columns[columns.sequence][row].split())
-    if not any(cells) and kind != "multilabel":
-        return f"no label: column {', '.join(map(repr, columns.targets))} is empty"
-    if kind == "regression":
-        for name, cell in zip(columns.targets, cells, strict=True):
-            if cell and not _fits_float32(cell):
-                hint = " (a decimal comma? write a point)" if is_number(cell.replace(",", ".", 1)) else ""
-                hint = " (too large for 32 bits)" if is_number(cell) else hint
-                return f"a label that is not a finite number: {cell!r} in column {name!r}{hint}"
-    if kind == "classification" and cells[0].lower() in ("nan", "inf", "-inf"):
-        return f"a label that is not a finite number: {cells[0]!r} in column {columns.targets[0]!r}"
-    if kind == "residue":
-        length = len(sequence.removesuffix("*")) // bases_per_letter
-        for name in filter(None, (columns.targets[0], columns.mask)):
-            found = len(table.columns[name][row].strip())
+@dataclass(frozen=True)
+class _RowJudge:
+    """Says why a row of a table cannot be used, apart from its sequence; "" when it can."""
+
+    table: Table
+    columns: Columns
+    kind: TaskKind
+    bases_per_letter: int
+    numbered: bool
+    """The classes are numbers, so that NA is no class but a missing label."""
+
+    def __call__(self, row: int) -> str:
+        cells = [self._cell(name, row) for name in self.columns.targets]
+        if not any(cells) and self.kind != "multilabel":
+            return f"no label: column {', '.join(map(repr, self.columns.targets))} is empty"
+        if self.kind == "residue":
+            found = self._residue_problem(row)
+        else:
+            found = next(filter(None, map(self._label_problem, self.columns.targets, cells)), "")
+        return found or self._set_problem(row) or self._weight_problem(row)
+
+    def _cell(self, name: str, row: int) -> str:
+        return self.table.columns[name][row].strip()
+
+    def _label_problem(self, name: str, cell: str) -> str:
+        if self.kind == "regression" and cell and not _fits_float32(cell):
+            hint = " (a decimal comma? write a point)" if is_number(cell.replace(",", ".", 1)) else ""
+            hint = " (too large for 32 bits)" if is_number(cell) else hint
+            return f"a label that is not a finite number: {cell!r} in column {name!r}{hint}"
+        not_a_class = cell.lower() in ("nan", "inf", "-inf") or (self.numbered and is_missing(cell))
+        if self.kind == "classification" and not_a_class:
+            return f"a label that is not a finite number: {cell!r} in column {name!r}"
+        return ""
+
+    def _residue_problem(self, row: int) -> str:
+        sequence = "".join(self.table.columns[self.columns.sequence][row].split())
+        length = len(sequence.removesuffix("*")) // self.bases_per_letter
+        for name in filter(None, (self.columns.targets[0], self.columns.mask)):
+            found = len(self._cell(name, row))
             if found != length:
                 return f"labels and residues differ in number: {found} in column {name!r} for {length} residues"
-        if columns.mask is not None and table.columns[columns.mask][row].strip().strip("01"):
-            return f"a mask of other signs than 0 and 1: column {columns.mask!r}"
-    if columns.split is not None and set_of(table.columns[columns.split][row]) is None:
-        return f"a set that is neither train, valid nor test: {table.columns[columns.split][row]!r}"
-    if columns.weight is not None:
-        weight = table.columns[columns.weight][row]
-        if not _fits_float32(weight) or float(weight) < 0:
-            return f"a weight that is not a number of at least 0: {weight!r}"
-    return ""
+        if self.columns.mask is not None and self._cell(self.columns.mask, row).strip("01"):
+            return f"a mask of other signs than 0 and 1: column {self.columns.mask!r}"
+        return ""
+
+    def _set_problem(self, row: int) -> str:
+        name = self.columns.split
+        if name is None or set_of(self.table.columns[name][row]) is not None:
+            return ""
+        return f"a set that is neither train, valid nor test: {self.table.columns[name][row]!r}"
+
+    def _weight_problem(self, row: int) -> str:
+        name = self.columns.weight
+        if name is None or (_fits_float32(self._cell(name, row)) and float(self._cell(name, row)) >= 0):
+            return ""
+        return f"a weight that is not a number of at least 0: {self._cell(name, row)!r}"
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether nearly all labels that are there are numbers."""
+    known = [cell for cell in set(cells) if cell and not is_missing(cell)]
+    return sum(map(is_number, known)) >= 0.9 * len(known)
 
 
 def _split(

@@ -67,6 +67,18 @@ def load_run(folder: Path) -> Run:
     return Run(folder=folder, network=network, alphabet=alphabet, task=task, max_length=max_length, columns=columns)
 
 
+def alphabet_of_run(folder: Path) -> Alphabet:
+    """The alphabet of a finished run.
+
+    Raises:
+        InputError: its ``task.json`` is damaged.
+    """
+    try:
+        return ALPHABETS[json.loads((folder / _TASK).read_text(encoding="utf-8"))["alphabet"]]
+    except _DAMAGED as error:
+        raise _damaged(folder / _TASK, error) from error
+
+
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError)
 """What reading a JSON file raises when somebody else wrote it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +30,8 @@ class LoopConfig:
     clip_norm: float = 1.0
     """Largest norm of the gradient over all parameters (Pascanu et al. 2013)."""
     seed: int = 0
+    name_of: Callable[[int], str] = str
+    """What a record is called in messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ def train_steps(
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise RunError(
                 f"step {step + 1}: loss {loss:.4g}, gradient norm {norm:.4g} at learning rate "
-                f"{optimizer.param_groups[0]['lr']:.3g}, records {_some(records)}; the update was not made; "
+                f"{optimizer.param_groups[0]['lr']:.3g}, records {_some(records, config)}; the update was not made; "
                 "lower --learning-rate, or look at these records"
             )
         if count:
@@ -180,5 +182,5 @@ def _divide_and_clip(model: nn.Module, count: float, clip_norm: float) -> float:
     return float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm))
 
 
-def _some(records: list[int]) -> str:
-    return ", ".join(map(str, records[:5])) + (" …" if len(records) > 5 else "")
+def _some(records: list[int], config: LoopConfig) -> str:
+    return ", ".join(map(config.name_of, records[:5])) + (" …" if len(records) > 5 else "")

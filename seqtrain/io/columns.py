@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ _IDENTIFIER_NAMES = ("id", "identifier", "name", "accession", "entry", "uniprot"
 _SPLIT_NAMES = ("set", "split", "stage", "partition", "subset")
 _MASK_NAMES = ("mask", "resolved")
 _MAX_INTEGER_CLASSES = 20
+_MAX_SIGNS = 40
+_MANY_DIGITS = 20
+_MISSING = ("nan", "na", "n/a", "null", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +84,10 @@ def infer_task_kind(table: Table, columns: Columns) -> tuple[str, str]:
     if len(columns.targets) > 1:
         return "regression", "several label columns"
     name = columns.targets[0]
-    cells = [cell for cell in table.column(name) if cell]
+    cells = [cell for cell in table.column(name) if cell and not is_missing(cell)]
     if not cells:
         raise InputError(f"{table.path}: column {name!r} is empty; choose another --target")
-    sequences = table.column(columns.sequence)
-    pairs = [(s, c) for s, c in zip(sequences, table.column(name), strict=True) if c]
-    same_length = sum(len(s) == len(c) for s, c in pairs)
-    letters = set().union(*(set(c) for _, c in pairs[:1000]))
-    if len(letters) <= 40 and same_length >= 0.9 * len(pairs) and max(len(c) for _, c in pairs) > 1:
+    if _are_per_residue(table, columns.sequence, name):
         return "residue", "each label is as long as its sequence"
     distinct = sorted(set(cells))
     numbers = [cell for cell in distinct if _as_float(cell) is not None]
@@ -109,6 +109,35 @@ def infer_task_kind(table: Table, columns: Columns) -> tuple[str, str]:
     return "classification", f"{len(distinct)} different texts"
 
 
+def is_missing(cell: str) -> bool:
+    """True for the words that programs write where they have no number."""
+    return cell.strip().lower() in _MISSING
+
+
+def _are_per_residue(table: Table, sequence: str, target: str) -> bool:
+    """Whether labels are as long as their sequences and made of few signs.
+
+    Raises:
+        InputError: digits as many as the residues of sequences of one length, which may be numbers as well.
+    """
+    pairs = [(s, c) for s, c in zip(table.column(sequence), table.column(target), strict=True) if c]
+    same_length = sum(len(s) == len(c) for s, c in pairs)
+    signs = set().union(*(set(c) for _, c in pairs[:1000]))
+    longest = max(len(c) for _, c in pairs)
+    if len(signs) > _MAX_SIGNS or same_length < 0.9 * len(pairs) or longest == 1:
+        return False
+    if not all(_as_float(c) is not None for _, c in pairs[:1000]):
+        return True
+    if signs & set(".eE+-"):
+        return False
+    if len({len(c) for _, c in pairs}) == 1 and longest < _MANY_DIGITS:
+        raise InputError(
+            f"{table.path}: column {target!r} has as many digits as residues; "
+            "say --task residue if each is a label, else --task regression or classification"
+        )
+    return True
+
+
 def _numeric_kind(path: str, name: str, distinct: list[str]) -> tuple[str, str]:
     if not all(_is_integer(cell) for cell in distinct):
         return "regression", "the labels are numbers"
@@ -128,7 +157,7 @@ def _as_float(cell: str) -> float | None:
 
 
 def _is_integer(cell: str) -> bool:
-    return cell.strip().lstrip("+-").isdigit()
+    return re.fullmatch(r"[+-]?\d+(\.0*)?", cell.strip()) is not None
 
 
 def _named(table: Table, names: Sequence[str], taken: set[str]) -> str | None:

@@ -106,6 +106,16 @@ def write_table(path: Source, header: Sequence[str], rows: Iterable[Sequence[str
             _let_go(text)
 
 
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Column names with "_by_seqtrain" after each that stood before, so that the table can be read again."""
+    unique: list[str] = []
+    for name in names:
+        while name in unique:
+            name += "_by_seqtrain"
+        unique.append(name)
+    return unique
+
+
 def _write_rows(
     out: TextIO, separator: str, header: Sequence[str], rows: Iterable[Sequence[str | int | float]]
 ) -> None:

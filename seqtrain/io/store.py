@@ -79,8 +79,8 @@ def write_store(records: Iterable[Record], folder: Path, alphabet: Alphabet, man
     """
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         lengths, name_lengths = _write_letters(records, partial)
         if not lengths:
             raise InputError("no sequences are left to train on; see the ledger above for what was dropped")

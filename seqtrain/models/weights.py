@@ -86,7 +86,10 @@ def check_tokens(
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors; each gets bytes of its own, so tied ones must be left out by the caller."""
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    path.touch()
+    mode = path.stat().st_mode
     save_file(owned, path, metadata={"format": "pt"})
+    path.chmod(mode)  # safetensors leaves its files closed to everybody but their owner
 
 
 def read_folder_weights(folder: Path) -> dict[str, Tensor]:

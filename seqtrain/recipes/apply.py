@@ -17,7 +17,7 @@ from seqtrain.fitting import Listener
 from seqtrain.inference import InferenceConfig
 from seqtrain.io.columns import find_columns
 from seqtrain.io.compressed import Source
-from seqtrain.io.delimited import Table, read_table, write_table
+from seqtrain.io.delimited import Table, read_table, unique_names, write_table
 from seqtrain.io.inputs import Input, read_input
 from seqtrain.io.ledger import Ledger
 from seqtrain.io.records import BadRecords, Long, RawRecord, Record, RecordReader, nucleotide_fraction
@@ -193,17 +193,12 @@ def _prediction_rows(
     if given.table is None:
         return ["identifier", *task.header], ([record.identifier, *cells] for record, cells in predictions)
     columns = given.table.columns
-    header: list[str] = []
-    for name in task.header:
-        while name in columns or name in header:
-            name += "_by_seqtrain"
-        header.append(name)
 
     def rows() -> Iterator[list[str | float]]:
         for index, (_, cells) in enumerate(predictions):
             yield [*(column[index] for column in columns.values()), *cells]
 
-    return [*columns, *header], rows()
+    return unique_names([*columns, *task.header]), rows()
 
 
 def _close(ledger: Ledger, listener: Listener) -> None:

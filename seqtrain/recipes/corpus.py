@@ -19,9 +19,10 @@ from seqtrain.errors import InputError
 from seqtrain.fitting import Listener
 from seqtrain.io.delimited import write_table
 from seqtrain.io.ledger import HEADER, Ledger
-from seqtrain.io.records import Record, RecordReader, find_alphabet, read_fasta_files
+from seqtrain.io.records import Record, RecordReader, read_fasta_files
 from seqtrain.io.store import SequenceStore, open_store, write_store
 
+_NUM_SAMPLED = 2000
 _VALID_FRACTION = 0.05
 _MAX_VALID_LETTERS = 100_000
 """Held out of the inputs, and scored while the training runs; a --valid file is scored whole at the end."""
@@ -52,10 +53,9 @@ class Corpus:
         return float(np.exp(-(valid * np.log(train / train.sum())).sum() / max(valid.sum(), 1)))
 
 
-def corpus_alphabet(choice: str, paths: list[Path]) -> Alphabet:
-    """The alphabet that was asked for, or that the first file is written in."""
-    sample = [] if choice != "auto" else [record.sequence for record in islice(read_fasta_files(paths[:1]), 2000)]
-    return find_alphabet(choice, sample, str(paths[0]))
+def first_sequences(paths: list[Path]) -> Iterator[bytes]:
+    """The sequences at the beginning of the first file, to tell the alphabet by."""
+    return (record.sequence for record in islice(read_fasta_files(paths[:1]), _NUM_SAMPLED))
 
 
 def read_corpus(
@@ -78,7 +78,16 @@ def read_corpus(
     else:
         valid_store = store
         train, valid = _hold_out(store, config.seed)
-    return Corpus(store, train, valid_store, valid, _first(valid_store, valid, config.seed))
+    corpus = Corpus(store, train, valid_store, valid, _first(valid_store, valid, config.seed))
+    for name, counts in (
+        ("train on", corpus.train_counts()),
+        ("be held out", _token_counts(valid_store, corpus.watched)),
+    ):
+        if not counts[alphabet.standard_ids].any():
+            raise InputError(
+                f"{train_paths[0]}: the sequences to {name} hold no letter that can be masked; give others"
+            )
+    return corpus
 
 
 def _store(
@@ -114,7 +123,7 @@ def _hold_out(store: SequenceStore, seed: int) -> tuple[NDArray[np.int64], NDArr
     while cut < len(order) and hashes[order[cut]] == hashes[order[cut - 1]]:
         cut += 1
     if cut == len(order):
-        raise InputError("there are too few different sequences to hold some out; give at least 2, or a --valid file")
+        raise InputError("too few different sequences to hold some out; give at least 2, or a --valid file")
     return np.sort(order[cut:]), np.sort(order[:cut])
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqtrain.alphabet import Alphabet
 from seqtrain.augment import RandomCrop
 from seqtrain.batching import Examples
 from seqtrain.config import FinetuneConfig, settled, to_toml
@@ -22,9 +21,9 @@ from seqtrain.errors import InputError
 from seqtrain.fitting import Listener, Training, fit
 from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs
 from seqtrain.io.columns import Columns, find_columns, infer_task_kind
-from seqtrain.io.delimited import Table, read_table, write_table
+from seqtrain.io.delimited import Table, read_table, unique_names, write_table
 from seqtrain.io.ledger import HEADER, Ledger
-from seqtrain.io.records import RecordReader, find_alphabet
+from seqtrain.io.records import RecordReader
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData, read_labeled
@@ -36,6 +35,7 @@ from seqtrain.recipes.networks import (
     Origin,
     body_config,
     check_origin,
+    choose_alphabet,
     describe,
     digests_of,
     load_origin,
@@ -46,7 +46,7 @@ from seqtrain.run import finish_run, opened_run, save_model
 from seqtrain.schedules import WarmupCosine
 from seqtrain.scoring import Scored, mean_loss, measure, rows_of, score_set, simple_models, true_values
 from seqtrain.spans import Spans
-from seqtrain.tasks import Regression, Task, TaskKind, kind_of
+from seqtrain.tasks import Task, TaskKind, kind_of
 from seqtrain.training import LoopConfig
 
 _DEFAULT_RESIDUES = {"cpu": 6_000_000, "gpu": 100_000_000}
@@ -106,8 +106,8 @@ def finetune(
         results = {"sets": [asdict(each) for each in scored], "seconds": round(time.monotonic() - started, 1)}
         write_table(output / "predictions.csv", *_predictions(data, outputs))
         save_model(output, training.network, data.store.alphabet, data.task, config.max_length, asdict(given.columns))
+        finetune_report(output, results, data, outputs, scored)
         finish_run(output, results)
-        finetune_report(output, data, outputs, scored)
     for each in scored:
         for line in each.words(data.task):
             listener.say(line)
@@ -134,7 +134,8 @@ def _read(config: FinetuneConfig, table: Table, origin: Origin | None, listener:
         if config.mask_column is not None:
             raise InputError(f"--mask-column {config.mask_column}: only labels per residue can be masked")
         columns = replace(columns, mask=None)
-    alphabet = origin.alphabet if origin else _alphabet(config.alphabet, table, columns)
+    sequences = (cell.encode() for cell in table.column(columns.sequence))
+    alphabet = choose_alphabet(origin, config.alphabet, sequences, f"{table.path}, column {columns.sequence!r}")
     ledger = Ledger()
     reader = RecordReader(
         alphabet, config.bad_records, ledger, max_length=config.max_length, long=config.long, keep_bad=True
@@ -148,11 +149,6 @@ def _read(config: FinetuneConfig, table: Table, origin: Origin | None, listener:
         f"sets: {', '.join(f'{name} {count:,}' for name, count in set_sizes(data).items())}; {data.split.made_how}"
     )
     return _Input(data, columns, ledger)
-
-
-def _alphabet(choice: str, table: Table, columns: Columns) -> Alphabet:
-    sequences = (cell.encode() for cell in table.column(columns.sequence))
-    return find_alphabet(choice, sequences, f"{table.path}, column {columns.sequence!r}")
 
 
 def set_sizes(data: LabeledData) -> dict[str, int]:
@@ -200,9 +196,15 @@ def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, d
     network = make_network(origin, fresh, head_kind(outputs=task.outputs, dropout=dropout), config.seed, dropout)
     network.to(device)
     examples = _examples(config, data, data.split.indices(TRAIN), training=True)
-    loop = LoopConfig(device=device, precision=choose_precision(config.precision, device), seed=config.seed)
-    tokens_per_step = settled(config.tokens_per_step)
-    per_epoch = max(1.0, int(examples.num_tokens.sum()) / tokens_per_step)
+    loop = LoopConfig(
+        device=device,
+        precision=choose_precision(config.precision, device),
+        seed=config.seed,
+        name_of=data.store.name,
+    )
+    num_tokens = int(examples.num_tokens.sum())
+    tokens_per_step = min(settled(config.tokens_per_step), num_tokens)
+    per_epoch = num_tokens / tokens_per_step
     num_steps = config.steps or max(1, round(settled(config.epochs) * per_epoch))
     valid = data.split.indices(VALID)
 
@@ -291,8 +293,7 @@ def _predictions(data: LabeledData, outputs: NDArray[np.float32]) -> tuple[list[
             logits = outputs[rows_of(task, data, np.array([index]))]
             yield [data.store.name(index), str(data.split.sets[index]), *data.labels[index], *task.rows(logits)[0]]
 
-    labels = list(task.columns) if isinstance(task, Regression) else [task.columns[0]]
-    return ["identifier", "set", *labels, *task.header], rows()
+    return unique_names(["identifier", "set", *task.columns, *task.header]), rows()
 
 
 def _say_plan(training: Training, data: LabeledData, listener: Listener) -> None:

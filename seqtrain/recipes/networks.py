@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from seqtrain.alphabet import ALPHABETS, PROTEIN, Alphabet
+from seqtrain.alphabet import PROTEIN, Alphabet
 from seqtrain.draws import fold
 from seqtrain.errors import InputError
+from seqtrain.io.records import find_alphabet
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
 from seqtrain.models.pretrained import LoadedBody, load_body, start_network
 from seqtrain.models.transformer import TransformerConfig
+from seqtrain.run import alphabet_of_run
 
 CNN_SIZES: dict[str, tuple[int, int]] = {
     "100K": (80, 4),
@@ -58,7 +60,7 @@ def load_origin(path: str) -> Origin:
     if (folder / "run.json").exists():
         if not (folder / "task.json").exists():
             raise InputError(f"--from {path}: its training is not finished; rerun its command to continue it")
-        alphabet = ALPHABETS[json.loads((folder / "task.json").read_text(encoding="utf-8"))["alphabet"]]
+        alphabet = alphabet_of_run(folder)
         return Origin(load_body(folder / "model", alphabet.tokens), alphabet, folder)
     return Origin(load_body(folder, PROTEIN.tokens), PROTEIN, folder)
 
@@ -91,6 +93,17 @@ def make_network(
     if dropout is not None:
         loaded = replace(loaded, config=replace(loaded.config, dropout=dropout))
     return start_network(loaded, head)
+
+
+def choose_alphabet(origin: Origin | None, choice: str, sequences: Iterable[bytes], place: str) -> Alphabet:
+    """The alphabet of the weights to start from, or the one asked for, or the one that the sequences are written in.
+
+    Raises:
+        InputError: nucleotides, or what looks like them, where nobody said what they are.
+    """
+    if origin is not None and (choice != "auto" or origin.alphabet is not PROTEIN):
+        return origin.alphabet
+    return find_alphabet(choice, sequences, place)
 
 
 def check_origin(origin: Origin | None, alphabet: str, model: str | None, size: str | None) -> None:

@@ -27,11 +27,12 @@ from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import Network
 from seqtrain.objectives import MaskedLanguageModel
 from seqtrain.optimizers import AdamW
-from seqtrain.recipes.corpus import Corpus, corpus_alphabet, read_corpus
+from seqtrain.recipes.corpus import Corpus, first_sequences, read_corpus
 from seqtrain.recipes.networks import (
     Origin,
     body_config,
     check_origin,
+    choose_alphabet,
     describe,
     digests_of,
     load_origin,
@@ -65,7 +66,7 @@ def pretrain(
     output = Path(config.output or f"runs/pretrain-{_stem(train_paths[0])}")
     origin = load_origin(config.init_from) if config.init_from else None
     check_origin(origin, config.alphabet, config.model, config.size)
-    alphabet = origin.alphabet if origin else corpus_alphabet(config.alphabet, train_paths)
+    alphabet = choose_alphabet(origin, config.alphabet, first_sequences(train_paths), str(train_paths[0]))
     device, why = choose_device(config.device)
     listener.say(f"device: {why}")
     config = _settle(replace(config, output=str(output), alphabet=alphabet.name), origin)
@@ -89,8 +90,8 @@ def pretrain(
         results["seconds"] = round(time.monotonic() - started, 1)
         assert isinstance(training.network, Network)
         save_model(output, training.network, alphabet, None, config.max_length, {})
+        pretrain_report(output, results)
         finish_run(output, results)
-        pretrain_report(output)
     listener.say(
         f"held-out perplexity {results['valid']['perplexity']:.2f} (letter frequencies alone: "
         f"{results['unigram_perplexity']:.2f}), masked accuracy {results['valid']['accuracy']:.3f}"
@@ -144,8 +145,15 @@ def _prepare(
     if origin is None or origin.body.lm_head_state is None:
         _start_at_letter_frequencies(network, corpus, alphabet)
     network.to(device)
-    loop = LoopConfig(device=device, precision=choose_precision(config.precision, device), seed=config.seed)
-    num_steps = config.steps or _steps_for(config, examples)
+    loop = LoopConfig(
+        device=device,
+        precision=choose_precision(config.precision, device),
+        seed=config.seed,
+        name_of=corpus.store.name,
+    )
+    # A step beyond one epoch would only repeat what it has seen.
+    tokens_per_step = min(settled(config.tokens_per_step), int(examples.num_tokens.sum()))
+    num_steps = config.steps or _steps_for(config, examples, tokens_per_step)
     objective = MaskedLanguageModel(alphabet, config.masked_fraction)
     watched = _held_out_examples(corpus, corpus.watched, encoder, config)
 
@@ -160,20 +168,20 @@ def _prepare(
         schedule=WarmupCosine(num_steps=num_steps, warmup_fraction=config.warmup_fraction, final_fraction=0.05),
         loop=loop,
         num_steps=num_steps,
-        tokens_per_step=settled(config.tokens_per_step),
+        tokens_per_step=tokens_per_step,
         tokens_per_microbatch=settled(config.tokens_per_microbatch),
         num_evaluations=min(settled(config.num_evaluations), num_steps),
         evaluate=evaluate,
     )
 
 
-def _steps_for(config: PretrainConfig, examples: Examples) -> int:
+def _steps_for(config: PretrainConfig, examples: Examples, tokens_per_step: int) -> int:
     """Steps that the budget of residues gives; without one, small corpora are passed over at most 20 times."""
     tokens = int(examples.num_tokens.sum())
     residues = tokens - examples.encoder.num_special * len(examples)
     default = _DEFAULT_RESIDUES["cpu" if config.device == "cpu" else "gpu"]
     budget = config.residues or min(default, _MAX_PASSES * residues)
-    per_step = settled(config.tokens_per_step) * residues / tokens
+    per_step = tokens_per_step * residues / tokens
     return max(1, round(budget / per_step))
 
 

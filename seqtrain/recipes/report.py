@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,9 @@ _SHOWN_METRICS = {
 }
 
 
-def pretrain_report(folder: Path) -> None:
+def pretrain_report(folder: Path, results: Mapping[str, Any]) -> None:
     """Write the report of a pretraining run."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    results = record["results"]
     valid, floor = results["valid"], results["unigram_perplexity"]
     write_report(
         folder / "report.html",
@@ -58,12 +57,18 @@ def pretrain_report(folder: Path) -> None:
             curves=_curves(folder, "loss (nats per masked letter)", ("perplexity",)),
             ledger=_ledger(folder),
             configuration=_configuration(record),
-            environment=_environment(record),
+            environment=_environment(record, results),
         ),
     )
 
 
-def finetune_report(folder: Path, data: LabeledData, outputs: NDArray[np.float32], scored: Sequence[Scored]) -> None:
+def finetune_report(
+    folder: Path,
+    results: Mapping[str, Any],
+    data: LabeledData,
+    outputs: NDArray[np.float32],
+    scored: Sequence[Scored],
+) -> None:
     """Write the report of a finetuning run."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     task = data.task
@@ -86,7 +91,7 @@ def finetune_report(folder: Path, data: LabeledData, outputs: NDArray[np.float32
             splits=_splits(data),
             ledger=_ledger(folder),
             configuration=_configuration(record),
-            environment=_environment(record),
+            environment=_environment(record, results),
         ),
     )
 
@@ -240,6 +245,5 @@ def _configuration(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in record["facts"].items() if value is not None)
 
 
-def _environment(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    seconds = record["results"]["seconds"]
-    return (*record["environment"].items(), ("wall-clock time", f"{seconds:,} seconds"))
+def _environment(record: dict[str, Any], results: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return (*record["environment"].items(), ("wall-clock time", f"{results['seconds']:,} seconds"))

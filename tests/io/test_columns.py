@@ -159,3 +159,28 @@ def test_free_text_is_asked_about() -> None:
 def test_an_empty_label_column_is_refused() -> None:
     with pytest.raises(InputError, match=r"^t\.csv: column 'y' is empty; choose another --target$"):
         kind([""] * N)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (["0.1234567", "0.7654321", "0.3333333"], "regression"),
+        (["1.0", "0.0", "1.0"], "classification"),
+        (["1", "0", "NA"], "classification"),
+        (["0.5", "nan", "2.5"], "regression"),
+    ],
+)
+def test_numbers_are_told_from_labels_per_residue_and_from_gaps(labels: list[str], kind: str) -> None:
+    table = Table("t.csv", {"sequence": ["ACDEFGHIK", "LMNPQRSTV", "WYACDEFGH"], "target": labels}, [2, 3, 4])
+    assert infer_task_kind(table, find_columns(table))[0] == kind
+
+
+def test_digits_as_many_as_residues_are_asked_about() -> None:
+    table = Table("t.csv", {"sequence": ["ACDEF", "GHIKL"], "target": ["12345", "54321"]}, [2, 3])
+    with pytest.raises(InputError, match="--task residue"):
+        infer_task_kind(table, find_columns(table))
+
+
+def test_digits_per_residue_of_sequences_of_many_lengths() -> None:
+    table = Table("t.csv", {"sequence": ["ACDEF", "GHI", "KLMNPQ"], "target": ["01201", "002", "111000"]}, [2, 3, 4])
+    assert infer_task_kind(table, find_columns(table))[0] == "residue"
