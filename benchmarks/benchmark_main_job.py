@@ -2,9 +2,9 @@
 
     python benchmarks/benchmark_main_job.py --data FOLDER [--work FOLDER] [--tasks scop stability …] [--scratch]
 
-FOLDER holds the files named below (they are not part of the project). Every command is run as a user would type it, with its
-default settings, one after the other; scores are those of the run's own test sets, with 95 % bootstrap intervals, the
-best simple model that the run fits itself, and the published floor. Rerunning continues. Results go to
+FOLDER holds the files named below (they are not part of the project). Every command is run as a user would type it,
+with its default settings, one after the other; scores are those of the run's own test sets, with 95 % bootstrap
+intervals, the best simple model that the run fits itself, and the published floor. Rerunning continues. Results go to
 ``benchmarks/results/main_job.json``.
 """
 
