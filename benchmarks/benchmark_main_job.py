@@ -73,9 +73,8 @@ def report(results: dict[str, Any]) -> None:
             other = f"{scratch['sets'][index]['metrics'][metric]:.3f}" if scratch else "missing"
             name, best = max(((n, m[metric]) for n, m in scored["baselines"].items()), key=lambda pair: pair[1])
             seconds = results[task]["seconds"]
-            print(
-                f"| {task} | {scored['name']} | {metric} | {value} | {other} | {best:.3f} {name} | {floor} | {seconds:.0f} |"
-            )
+            cells = (task, scored["name"], metric, value, other, f"{best:.3f} {name}", floor, f"{seconds:.0f}")
+            print(f"| {' | '.join(cells)} |")
 
 
 def main() -> None:

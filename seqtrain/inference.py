@@ -14,6 +14,7 @@ from seqtrain.batch import Batch
 from seqtrain.batching import Examples, budgeted
 from seqtrain.training import Precision, autocast
 
+Compute = Callable[[Batch], Tensor]
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65536, "mps": 16384}
 
 
@@ -50,10 +51,15 @@ def sequence_outputs(network: nn.Module, examples: Examples, config: InferenceCo
     return (totals / np.maximum(counts, 1)[:, None]).astype(np.float32)
 
 
-def residue_outputs(network: nn.Module, examples: Examples, config: InferenceConfig) -> NDArray[np.float32]:
-    """(total letters, K) logits, end to end as in the store; each residue from the window that answers for it."""
+def residue_outputs(
+    network: nn.Module, examples: Examples, config: InferenceConfig, compute: Compute | None = None
+) -> NDArray[np.float32]:
+    """(total letters, K) logits, end to end as in the store; each residue from the window that answers for it.
+
+    With ``compute``, what it gives for the positions of a batch, (T, K), instead of the network's logits.
+    """
     outputs: NDArray[np.float32] | None = None
-    for batch, logits in _outputs(network, examples, config, network):
+    for batch, logits in _outputs(network, examples, config, compute or network):
         assert batch.targets is not None
         if outputs is None:
             outputs = np.empty((len(examples.store.letters), logits.shape[1]), np.float32)
@@ -64,19 +70,14 @@ def residue_outputs(network: nn.Module, examples: Examples, config: InferenceCon
 
 
 def embeddings(
-    body: Callable[[Batch], Tensor],
-    network: nn.Module,
-    examples: Examples,
-    config: InferenceConfig,
-    *,
-    per_residue: bool,
+    network: nn.Module, examples: Examples, config: InferenceConfig, body: Compute, *, per_residue: bool
 ) -> NDArray[np.float32]:
     """Hidden states of residues: (total letters, D), or their mean over each sequence, (N, D).
 
     Special tokens are left out. ``body`` gives (T, D) hidden states of a batch.
     """
     if per_residue:
-        return residue_outputs(_Hidden(network, body), examples, config)
+        return residue_outputs(network, examples, config, body)
     counts = _own_residues(examples)
     totals: NDArray[np.float64] | None = None
     for batch, hidden in _outputs(network, examples, config, body):
@@ -89,21 +90,8 @@ def embeddings(
     return (totals / np.maximum(counts, 1)[:, None]).astype(np.float32)
 
 
-class _Hidden(nn.Module):
-    """A network seen through its body."""
-
-    def __init__(self, network: nn.Module, body: Callable[[Batch], Tensor]) -> None:
-        super().__init__()
-        self.network = network
-        self._body = body
-
-    def forward(self, batch: Batch) -> Tensor:
-        """(T, D) hidden states."""
-        return self._body(batch)
-
-
 def _outputs(
-    network: nn.Module, examples: Examples, config: InferenceConfig, compute: Callable[[Batch], Tensor]
+    network: nn.Module, examples: Examples, config: InferenceConfig, compute: Compute
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Batches whose targets (T,) are the stored letters they answer for, with float32 outputs, on the CPU."""
     indexed = replace(

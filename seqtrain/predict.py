@@ -81,7 +81,7 @@ class Predictor:
 
         return self._by_chunk(
             records,
-            lambda examples: embeddings(body, self.network, examples, self.config, per_residue=per_residue),
+            lambda examples: embeddings(self.network, examples, self.config, body, per_residue=per_residue),
             per_residue,
         )
 
