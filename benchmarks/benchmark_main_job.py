@@ -47,9 +47,12 @@ def record(results: dict[str, Any], name: str, arguments: list[str], folder: Pat
     results[name] = {
         "command": "seqtrain " + " ".join(Path(part).name if "/" in part else part for part in arguments),
         "seconds": seconds,
+        "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
         "steps": kept["facts"]["steps"],
         **kept["results"],
     }
+    # Read again: another process may have finished another task meanwhile.
+    results.update({**(json.loads(RESULTS.read_text()) if RESULTS.exists() else {}), name: results[name]})
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 

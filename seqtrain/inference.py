@@ -39,7 +39,10 @@ def evaluation_batches(examples: Examples, tokens_per_batch: int) -> Iterator[Ba
 
 
 def sequence_outputs(network: nn.Module, examples: Examples, config: InferenceConfig) -> NDArray[np.float32]:
-    """(N, K) logits, one row per record of the store; a windowed record gets the mean over its residues' windows."""
+    """(N, K) logits, one row per record of the store; a windowed record gets the mean over its residues' windows.
+
+    Records of the store that are not among the examples get 0, here and in :func:`residue_outputs`.
+    """
     counts = _own_residues(examples)
     totals: NDArray[np.float64] | None = None
     for batch, logits in _outputs(network, examples, config, network):
@@ -62,7 +65,7 @@ def residue_outputs(
     for batch, logits in _outputs(network, examples, config, compute or network):
         assert batch.targets is not None
         if outputs is None:
-            outputs = np.empty((len(examples.store.letters), logits.shape[1]), np.float32)
+            outputs = np.zeros((len(examples.store.letters), logits.shape[1]), np.float32)
         own = _own_positions(batch)
         outputs[batch.targets[own].numpy()] = logits[own].numpy()
     assert outputs is not None, "a store has at least one record"

@@ -99,8 +99,8 @@ def finetune(
         write_table(output / "split.csv", ("row", "identifier", "set"), _split_rows(data))
         fit(training, output, listener, tensorboard=config.tensorboard)
         assert isinstance(training.network, Network)
-        everything = _examples(config, data, np.arange(len(data.store)))
-        outputs = _run(training.network, data.task, everything, training.loop)
+        held_out = _examples(config, data, np.flatnonzero(data.split.sets != TRAIN))
+        outputs = _run(training.network, data.task, held_out, training.loop)
         listener.say("scoring, with simple models beside")
         scored = score_sets(data, outputs, config.seed)
         results = {"sets": [asdict(each) for each in scored], "seconds": round(time.monotonic() - started, 1)}
@@ -179,7 +179,7 @@ def _settle(config: FinetuneConfig, given: _Input, origin: Origin | None) -> Fin
         device=device.type if ":" not in config.device else config.device,
         precision=choose_precision(config.precision, device),
         epochs=None if config.steps else epochs,
-        tokens_per_step=config.tokens_per_step or (4096 if on_cpu else 16_384),
+        tokens_per_step=config.tokens_per_step or (2048 if on_cpu else 16_384),
         tokens_per_microbatch=config.tokens_per_microbatch or (2048 if on_cpu else 65_536),
         learning_rate=config.learning_rate or rate,
         head_learning_rate=config.head_learning_rate or 2 * (config.learning_rate or rate),
@@ -254,6 +254,10 @@ def _examples(
 
 
 def _run(network: torch.nn.Module, task: Task, examples: Examples, loop: LoopConfig) -> NDArray[np.float32]:
+    """Logits for all records of the store, (N, K) or (letters, K); 0 for those that are not among the examples."""
+    if not len(examples):
+        rows = examples.store.offsets[-1] if task.per_residue else len(examples.store.offsets) - 1
+        return np.zeros((int(rows), task.outputs), np.float32)
     run = residue_outputs if task.per_residue else sequence_outputs
     return run(network, examples, InferenceConfig(device=loop.device, precision=loop.precision))
 
