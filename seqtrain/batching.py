@@ -16,11 +16,11 @@ from seqtrain.batch import Batch
 from seqtrain.draws import Draws, fold, permuted, record_keys
 from seqtrain.encode import Tokens
 from seqtrain.letters import PackedLetters
+from seqtrain.losses import IGNORED_CLASS
 from seqtrain.spans import Spans
 
-IGNORED = -100
-"""Class target of a position that is not scored."""
 _LOOK_AHEAD = 8192
+_COUNTED_STEPS = 2000
 
 
 class Letters(Protocol):
@@ -52,7 +52,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.spans)
 
-    @property
+    @cached_property
     def num_tokens(self) -> NDArray[np.int64]:
         """(U,) positions that each example takes in a batch, special tokens included."""
         lengths = self.spans.lengths
@@ -96,7 +96,7 @@ class Examples:
         own = (source >= first_letter + self.spans.own_starts[unit]) & (
             source < first_letter + self.spans.own_stops[unit]
         )
-        return torch.from_numpy(np.where(own, self.targets[source], IGNORED))
+        return torch.from_numpy(np.where(own, self.targets[source], IGNORED_CLASS))
 
     @cached_property
     def _windows_per_record(self) -> NDArray[np.int64]:
@@ -157,6 +157,19 @@ def steps_from(examples: Examples, tokens_per_step: int, position: int, seed: in
         position += taken
         yield Step(units[:taken], epochs[:taken], position)
         units, epochs = units[taken:], epochs[taken:]
+
+
+def num_steps_for(examples: Examples, tokens_per_step: int, num_examples: float, seed: int) -> int:
+    """Steps that it takes to consume a number of examples, counted on the steps themselves.
+
+    Beyond the first steps of a large number the rest is taken to go on at the same rate.
+    """
+    for number, step in enumerate(steps_from(examples, tokens_per_step, 0, seed), start=1):
+        if step.next_position >= num_examples:
+            return number
+        if number == _COUNTED_STEPS:
+            return round(number * num_examples / step.next_position)
+    raise AssertionError("steps never end")
 
 
 def microbatches(step: Step, examples: Examples, tokens_per_microbatch: int) -> Iterator[Batch]:

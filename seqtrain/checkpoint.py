@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seqtrain.errors import RunError
-from seqtrain.io.run_directory import sha256_of, write_json_atomically
+from seqtrain.io.run_directory import sha256_of, sync, write_json_atomically
 
 _PREFIX = "step-"
 
@@ -51,9 +50,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         write_json_atomically(partial / "state.json", state)
         hashes = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
         write_json_atomically(partial / "manifest.json", hashes)
-        for path in partial.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        sync(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     except (OSError, SafetensorError) as error:
@@ -76,7 +73,7 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
     """The newest checkpoint whose files match their hashes, and the damaged ones that were passed over."""
     damaged: list[Path] = []
     for path in reversed(checkpoints(folder)):
-        if _is_sound(path):
+        if is_sound(path):
             return path, damaged
         damaged.append(path)
     return None, damaged
@@ -101,7 +98,8 @@ def checkpoint_of_step(folder: Path, step: int) -> Path:
     return folder / f"{_PREFIX}{step:08d}"
 
 
-def _is_sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
+    """Whether the files of a checkpoint are those that were written."""
     try:
         hashes = json.loads((path / "manifest.json").read_text())
         return all(sha256_of(path / name) == expected for name, expected in hashes.items())

@@ -39,7 +39,9 @@ def choose_device(choice: str) -> tuple[torch.device, str]:
 
 
 def choose_precision(choice: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """bf16 on CUDA, fp32 elsewhere, unless asked for."""
+    """bf16 on CUDA from compute capability 8.0, which computes it natively; fp32 elsewhere, unless asked for."""
     if choice != "auto":
         return choice
-    return "bf16" if device.type == "cuda" else "fp32"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return "bf16"
+    return "fp32"

@@ -42,6 +42,11 @@ def fold(seed: int, *parts: int | str) -> int:
     return state - (1 << 64) if state >> 63 else state
 
 
+def generator_seed(seed: int, *parts: int | str) -> int:
+    """A seed for a generator that takes none below 0, such as torch's."""
+    return fold(seed, *parts) & (_MASK_64 >> 1)
+
+
 def record_keys(seed: int, epochs: NDArray[np.int64], records: NDArray[np.int64]) -> NDArray[np.int64]:
     """(B,) one key per sequence from the run's seed, the epoch (B,) and the index of the record (B,)."""
     keys: NDArray[np.int64] = mix(mix(np.asarray(epochs, np.int64) * _GOLDEN + fold(seed, "records")) + records)

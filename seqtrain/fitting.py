@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from seqtrain.batch import Batch
@@ -22,6 +21,7 @@ from seqtrain.batching import Examples, microbatches, steps_from
 from seqtrain.checkpoint import (
     Progress,
     checkpoint_of_step,
+    is_sound,
     latest_checkpoint,
     load_checkpoint,
     purge_checkpoints,
@@ -134,10 +134,9 @@ def fit(training: Training, folder: Path, listener: Listener, *, tensorboard: bo
 
 
 def _load_best(path: Path, network: nn.Module) -> None:
-    try:
-        load_checkpoint(path, network, None)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(f"{path}: the best weights cannot be read ({error}); pass --overwrite to train anew") from error
+    if not is_sound(path):
+        raise RunError(f"{path}: the best weights are damaged; pass --overwrite to train anew")
+    load_checkpoint(path, network, None)
 
 
 def _resume(training: Training, saved: Path, optimizer: torch.optim.Optimizer, listener: Listener) -> Progress:

@@ -15,7 +15,6 @@ from seqtrain.batching import Examples, budgeted
 from seqtrain.training import Precision, autocast
 
 Compute = Callable[[Batch], Tensor]
-TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65536, "mps": 16384}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,14 @@ class InferenceConfig:
 
     @property
     def tokens_per_batch(self) -> int:
-        return TOKENS_PER_BATCH[self.device.type]
+        return tokens_per_batch(self.device, self.precision)
+
+
+def tokens_per_batch(device: torch.device, precision: Precision) -> int:
+    """What is computed at once. Where attention is padded, one long sequence among short ones takes many times more."""
+    if device.type == "cpu":
+        return 4096
+    return 65_536 if device.type == "cuda" and precision == "bf16" else 8192
 
 
 def evaluation_batches(examples: Examples, tokens_per_batch: int) -> Iterator[Batch]:
@@ -103,9 +109,10 @@ def _outputs(
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode(), autocast(config.device, config.precision):
-            for batch in evaluation_batches(indexed, config.tokens_per_batch):
-                yield batch, compute(batch.to(config.device)).float().cpu()
+        for batch in evaluation_batches(indexed, config.tokens_per_batch):
+            with torch.inference_mode(), autocast(config.device, config.precision):
+                outputs = compute(batch.to(config.device)).float().cpu()
+            yield batch, outputs
     finally:
         network.train(was_training)
 

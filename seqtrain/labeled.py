@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.batching import IGNORED
 from seqtrain.errors import InputError
 from seqtrain.io.columns import Columns, is_missing
 from seqtrain.io.delimited import Table
@@ -16,7 +16,8 @@ from seqtrain.io.inputs import raw_rows
 from seqtrain.io.records import Record, RecordReader
 from seqtrain.io.splits import TRAIN, Split, make_split, set_of, split_from_column
 from seqtrain.io.store import SequenceStore
-from seqtrain.tasks import Task, TaskKind, fit_task, is_number
+from seqtrain.losses import IGNORED_CLASS
+from seqtrain.tasks import MultiLabel, Regression, Task, TaskKind, fit_task, is_number, split_labels
 
 _MAX_LISTED = 5
 
@@ -37,6 +38,10 @@ class LabeledData:
     """(N,)."""
     split: Split
     warnings: list[str]
+
+    def text(self, index: int) -> str:
+        """Sequence i as it would stand in a file."""
+        return self.store.alphabet.text(self.store[index])
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def read_labeled(
     targets, weights = fitted.encode(labels), None
     if columns.mask is not None and fitted.per_residue:
         masks = [cell.strip() for cell in rows.cells(table, columns.mask)]
-        targets = np.where(np.frombuffer("".join(masks).encode(), np.uint8) == ord("1"), targets, IGNORED)
+        targets = np.where(np.frombuffer("".join(masks).encode(), np.uint8) == ord("1"), targets, IGNORED_CLASS)
         if task is None and not any("1" in mask for mask, learnt in zip(masks, train, strict=True) if learnt):
             raise InputError(f"{table.path}: column {columns.mask!r} masks every training label; mark some with 1")
     if columns.weight is not None:
@@ -103,7 +108,7 @@ def read_labeled(
         targets=targets,
         weights=weights,
         split=split,
-        warnings=_class_warnings(fitted, kind, labels, train),
+        warnings=[*_class_warnings(fitted, kind, labels, train), *_shared_sequences(rows.records, split)],
     )
 
 
@@ -176,12 +181,13 @@ def _split(
 ) -> Split:
     """The sets of the usable rows; a ``given`` task takes them as they stand, as nothing is trained or held out."""
     strata = [row[0] for row in labels] if kind == "classification" else None
+    groups = [zlib.crc32(record.letters.tobytes()) for record in rows.records]
     if columns.split is None:
-        return make_split(len(labels), strata, seed)
+        return make_split(len(labels), strata, seed, groups=groups)
     cells = rows.cells(table, columns.split)
     if given:
         return Split(np.array([set_of(cell) for cell in cells], dtype=np.str_), "as the table says")
-    return split_from_column(cells, strata, seed)
+    return split_from_column(cells, strata, seed, groups=groups)
 
 
 def _fits_float32(cell: str) -> bool:
@@ -191,12 +197,12 @@ def _fits_float32(cell: str) -> bool:
 
 def _check_known(task: Task, labels: list[list[str]], places: list[str]) -> None:
     """Labels to be scored must be among those that the model was trained on."""
-    if not hasattr(task, "classes"):
+    if isinstance(task, Regression):
         return
     for place, row in zip(places, labels, strict=True):
         names = set(row[0]) if task.per_residue else {row[0]}
-        if hasattr(task, "separator"):
-            names = {name.strip() for name in row[0].split(task.separator) if name.strip()}
+        if isinstance(task, MultiLabel):
+            names = set(split_labels(row[0], task.separator))
         unknown = sorted(names - set(task.classes))
         if unknown:
             raise InputError(
@@ -223,6 +229,16 @@ def _class_warnings(task: Task, kind: TaskKind, labels: list[list[str]], train: 
     if unseen:
         warnings.append(f"{_list(unseen)} without a training record: every such record will be missed")
     return warnings
+
+
+def _shared_sequences(records: Sequence[Record], split: Split) -> list[str]:
+    """A warning where held-out records have the very sequence of a training record."""
+    learnt = {record.letters.tobytes() for record, name in zip(records, split.sets, strict=True) if name == TRAIN}
+    held_out = [record for record, name in zip(records, split.sets, strict=True) if name != TRAIN]
+    shared = sum(record.letters.tobytes() in learnt for record in held_out)
+    if not shared or not learnt:
+        return []
+    return [f"{shared:,} of {len(held_out):,} held-out records have the very sequence of a training record"]
 
 
 def _list(names: list[str]) -> str:

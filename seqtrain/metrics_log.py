@@ -18,7 +18,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, first_step: int, tensorboard: bool = False) -> None:
         self._path = folder / FILE_NAME
-        kept = [event for event in read_metrics(folder) if event["step"] <= first_step]
+        kept = [event for event in read_metrics(folder) if first_step and event["step"] <= first_step]
         write_text_atomically(self._path, "".join(json.dumps(event) + "\n" for event in kept))
         self._file = self._path.open("a", encoding="utf-8")
         self._writer = _summary_writer(folder, first_step) if tensorboard else None

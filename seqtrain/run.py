@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from seqtrain.alphabet import ALPHABETS, Alphabet
 from seqtrain.config import RunConfig, differences, facts, to_toml
 from seqtrain.errors import InputError, RunError
-from seqtrain.io.run_directory import locked, write_json_atomically, write_text_atomically
+from seqtrain.io.run_directory import locked, sync, write_json_atomically, write_text_atomically
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.tasks import Task, task_from_json, task_to_json
@@ -60,6 +60,8 @@ def load_run(folder: Path) -> Run:
         max_length, columns = int(meaning["max_length"]), dict(meaning["columns"])
     except _DAMAGED as error:
         raise _damaged(folder / _TASK, error) from error
+    if max_length < 1 or (task is not None and task.outputs != getattr(network.head.config, "outputs", None)):
+        raise InputError(f"{folder}: {_TASK} and the model do not fit together; the folder was changed")
     if tokens != alphabet.tokens:
         raise InputError(
             f"{folder}: its vocabulary is not that of the {alphabet.name} alphabet; the folder was changed"
@@ -79,7 +81,7 @@ def alphabet_of_run(folder: Path) -> Alphabet:
         raise _damaged(folder / _TASK, error) from error
 
 
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a JSON file raises when somebody else wrote it."""
 
 
@@ -119,6 +121,7 @@ def save_model(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         save_network(network, partial, alphabet.tokens)
+        sync(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     except (OSError, SafetensorError) as error:

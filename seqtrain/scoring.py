@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,19 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqtrain.batching import IGNORED
 from seqtrain.evaluation.baselines import Kind, residue_baselines, sequence_baselines
 from seqtrain.evaluation.intervals import bootstrap_intervals, difference_interval
 from seqtrain.evaluation.metrics import (
     accuracy,
     classification_metrics,
     label_metrics,
+    micro_f1,
     multi_regression_metrics,
     multilabel_metrics,
     regression_metrics,
     roc_auc,
 )
 from seqtrain.labeled import LabeledData
+from seqtrain.losses import IGNORED_CLASS
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
 
 Array = NDArray[Any]
@@ -96,15 +98,17 @@ def measure(task: Task, true: NDArray[np.generic], values: NDArray[np.float64]) 
 
 
 def mean_loss(task: Task, data: LabeledData, outputs: NDArray[np.float32], records: NDArray[np.int64]) -> float:
-    """The task's loss over some records, per scored element."""
+    """The task's loss over some records, per scored element; nan where none of them is scored."""
     rows = rows_of(task, data, records)
-    weights = data.weights[records] if data.weights is not None and not task.per_residue else None
+    weights = None if data.weights is None else data.weights[records]
+    if weights is not None and task.per_residue:
+        weights = np.repeat(weights, data.store.lengths[records])
     loss, count = task.loss(
         torch.from_numpy(outputs[rows]),
         torch.from_numpy(np.asarray(data.targets)[rows]),
         None if weights is None else torch.from_numpy(weights),
     )
-    return float(loss) / max(float(count), 1e-12)
+    return float(loss) / float(count) if float(count) else math.nan
 
 
 def rows_of(task: Task, data: LabeledData, records: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -177,6 +181,8 @@ def _main_metric(task: Task, true: Array, values: Array) -> float:
     """The main metric alone, cheap enough to resample."""
     if isinstance(task, Classification | ResidueClassification):
         return accuracy(true, values.argmax(axis=1))
+    if isinstance(task, MultiLabel):
+        return micro_f1(true, values)
     return measure(task, true, values)[MAIN_METRIC[type(task)]]
 
 
@@ -188,11 +194,13 @@ def _intervals(
     task: Task, true: NDArray[np.generic], values: NDArray[np.float64], groups: NDArray[np.int64] | None, seed: int
 ) -> dict[str, tuple[float, float]]:
     def resampled(true: NDArray[np.generic], values: NDArray[np.float64]) -> dict[str, float]:
-        if isinstance(task, Regression | MultiLabel):
+        if isinstance(task, MultiLabel):
+            return {"micro_f1": micro_f1(true, values)}
+        if isinstance(task, Regression):
             return measure(task, true, values)
         metrics = label_metrics(true, values.argmax(axis=1))
         if task.outputs == 2:
-            metrics["roc_auc"] = roc_auc(true[true != IGNORED] == 1, values[true != IGNORED, 1])
+            metrics["roc_auc"] = roc_auc(true[true != IGNORED_CLASS] == 1, values[true != IGNORED_CLASS, 1])
         return metrics
 
     return bootstrap_intervals(
@@ -204,9 +212,9 @@ def simple_models(
     task: Task, data: LabeledData, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
 ) -> dict[str, NDArray[np.float64]]:
     """What simple models, fitted to the training records, predict for the rows of the test records."""
-    alphabet = data.store.alphabet
-    train_texts = [alphabet.text(data.store[i]) for i in train]
-    test_texts = [alphabet.text(data.store[i]) for i in test]
+    # Labels per residue go with letters, of which a codon is one; other labels with text.
+    text = (lambda i: data.store[i].tobytes().decode("latin-1")) if task.per_residue else data.text
+    train_texts, test_texts = [text(i) for i in train], [text(i) for i in test]
     true = true_values(task, data)
     if isinstance(task, ResidueClassification):
         offsets = data.store.offsets

@@ -135,10 +135,10 @@ class MultiLabel:
         return ["prediction", *(f"probability_{name}" for name in self.classes)]
 
     def rows(self, logits: NDArray[np.float32]) -> list[list[str | float]]:
-        """Cells under :attr:`header`: the labels above one half, joined as in the table, then each probability."""
+        """Cells under :attr:`header`: the labels at one half or more, joined as in the table, then each probability."""
         rows: list[list[str | float]] = []
         for row in self.values(logits):
-            chosen = self.separator.join(name for name, p in zip(self.classes, row, strict=True) if p > 0.5)
+            chosen = self.separator.join(name for name, p in zip(self.classes, row, strict=True) if p >= 0.5)
             rows.append([chosen, *(round(float(p), 6) for p in row)])
         return rows
 
@@ -261,7 +261,8 @@ def fit_task(kind: TaskKind, columns: Sequence[str], labels: Sequence[Sequence[s
     else:
         task = Classification(columns=names, classes=tuple(_sorted_names(set(cells))))
     if not isinstance(task, Regression) and task.outputs < 2:
-        raise InputError(f"column {names[0]!r}: only one class, {task.classes[0]!r}; there is nothing to learn")
+        what = f"only one class, {task.classes[0]!r}" if task.classes else "no class at all"
+        raise InputError(f"column {names[0]!r}: {what}; there is nothing to learn")
     return task
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from seqtrain.batch import Batch
-from seqtrain.draws import Draws, fold
+from seqtrain.draws import Draws, generator_seed
 from seqtrain.errors import RunError
 from seqtrain.objectives import Objective, Score
 from seqtrain.schedules import Schedule
@@ -122,9 +122,11 @@ def _accumulate(
     records: list[int] = []
     num_residues = 0
     for number, cpu_batch in enumerate(batches):
+        if number and not objective.separable:
+            raise RunError("this objective needs the whole step at once; raise --tokens-per-microbatch")
         records += cpu_batch.records.tolist()
         num_residues += int(cpu_batch.residues.sum())
-        torch.manual_seed(fold(config.seed, "dropout", step, number) & 0x7FFFFFFFFFFFFFFF)
+        torch.manual_seed(generator_seed(config.seed, "dropout", step, number))
         score = forward_and_score(model, objective, cpu_batch.to(config.device), config)
         if score is None:
             continue
@@ -157,7 +159,7 @@ def add_scores(total: Score, score: Score) -> Score:
 def mean_score(
     model: nn.Module, objective: Objective, batches: Iterable[Batch], config: LoopConfig
 ) -> tuple[float, dict[str, float]]:
-    """Mean loss and measures in evaluation mode; gives the model back in the mode it came in."""
+    """Mean loss and measures in evaluation mode, nan if nothing is scored; gives the mode of the model back."""
     was_training = model.training
     model.eval()
     zero = torch.zeros((), device=config.device, dtype=torch.float32)
@@ -169,7 +171,7 @@ def mean_score(
                 total = total if score is None else add_scores(total, score)
     finally:
         model.train(was_training)
-    count = max(float(total.count), 1e-12)
+    count = float(total.count) or math.nan
     return float(total.loss) / count, {name: float(value) / count for name, value in total.sums.items()}
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from seqtrain import batching
 from seqtrain.augment import Augmented, RandomCrop
-from seqtrain.batching import IGNORED, Examples, Step, budgeted, microbatches, steps_from
+from seqtrain.batching import Examples, Step, budgeted, microbatches, num_steps_for, steps_from
 from seqtrain.draws import Draws
 from seqtrain.letters import PackedLetters
+from seqtrain.losses import IGNORED_CLASS
 from tests.corpora import examples_of, proteins
 
 BUDGET = 300
@@ -169,7 +170,7 @@ def test_residue_targets_follow_their_residues_through_a_crop() -> None:
     batch = examples.batch(np.arange(83)[::-1].copy(), np.full(83, 2))
     targets = batch.targets
     assert targets is not None and targets.shape == batch.inputs.shape
-    assert torch.equal(targets != IGNORED, batch.residues)
+    assert torch.equal(targets != IGNORED_CLASS, batch.residues)
     stored = torch.from_numpy(examples.store.letters)
     assert torch.equal(stored[targets[batch.residues]], batch.letters[batch.residues])
     record = np.repeat(np.arange(83), LENGTHS)[targets[batch.residues]]
@@ -184,7 +185,7 @@ def test_each_residue_is_a_target_once_over_all_windows() -> None:
     for part in np.array_split(units, 7):
         batch = examples.batch(part, np.zeros(len(part), int))
         assert batch.targets is not None
-        own = batch.targets != IGNORED
+        own = batch.targets != IGNORED_CLASS
         assert not (own & ~batch.residues).any()
         stored = torch.from_numpy(examples.store.letters)
         assert torch.equal(stored[batch.targets[own]], batch.letters[own])
@@ -206,7 +207,7 @@ class Stutter:
 def test_inserted_letters_have_no_target() -> None:
     batch = indexed(["ACD", "WY"], augmenter=Stutter()).batch(np.array([1, 0]), np.zeros(2, int))
     assert bytes(batch.letters.tolist()) == b"\0WWYY\0\0AACCDD\0"
-    x = IGNORED
+    x = IGNORED_CLASS
     assert batch.targets is not None and batch.targets.tolist() == [x, 3, x, 4, x, x, x, 0, x, 1, x, 2, x, x]
 
 
@@ -232,3 +233,13 @@ def test_windows_of_one_record_are_drawn_apart() -> None:
     batch = examples.batch(np.arange(len(examples)), np.zeros(len(examples), int))
     assert len(set(batch.keys.tolist())) == len(examples)
     assert set(batch.records.tolist()) == {0}
+
+
+@pytest.mark.parametrize("tokens_per_step", [40, 333, 5000])
+def test_num_steps_for_is_what_the_steps_take(tokens_per_step: int) -> None:
+    examples = examples_of(proteins([5, 90, 33, 61, 12, 80, 47]))
+    wanted = 10 * len(examples)
+    number = num_steps_for(examples, tokens_per_step, wanted, seed=3)
+    steps = list(islice(steps_from(examples, tokens_per_step, 0, 3), number))
+    assert steps[-1].next_position >= wanted
+    assert number == 1 or steps[-2].next_position < wanted

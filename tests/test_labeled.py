@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from seqtrain.alphabet import PROTEIN
-from seqtrain.batching import IGNORED
 from seqtrain.errors import InputError
 from seqtrain.io.columns import Columns, find_columns
 from seqtrain.io.delimited import Table
 from seqtrain.io.ledger import Ledger
 from seqtrain.io.records import RecordReader
 from seqtrain.labeled import LabeledData, read_labeled
+from seqtrain.losses import IGNORED_CLASS
 from seqtrain.tasks import Regression, TaskKind
 from tests.corpora import proteins
 
@@ -80,7 +80,7 @@ def test_residue_labels_lie_end_to_end_and_the_mask_takes_some_out() -> None:
     table = Table("t.csv", {"sequence": texts, "y": labels, "mask": masks}, [2, 3, 4])
     columns = Columns(sequence="sequence", targets=("y",), mask="mask")
     data = read_labeled(table, columns, "residue", RecordReader(PROTEIN, "error", Ledger(), keep_bad=True), seed=0)
-    x = IGNORED
+    x = IGNORED_CLASS
     assert data.targets.tolist() == [2, x, 1, 1, 0, x, 0, 2, x]
 
 

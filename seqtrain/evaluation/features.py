@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 _MIN_LETTER_FRACTION = 1e-4
-_MAX_LETTERS = 32
+_MAX_LETTERS = 64
 _FEW_LETTERS = 8
 
 

@@ -45,11 +45,15 @@ def set_of(value: str) -> str | None:
         return TRAIN
     if text.startswith(_VALID_PREFIXES):
         return VALID
-    return value.strip() if text.startswith(TEST) else None
+    return text if text.startswith(TEST) else None
 
 
-def split_from_column(cells: Sequence[str], strata: Sequence[str] | None, seed: int) -> Split:
+def split_from_column(
+    cells: Sequence[str], strata: Sequence[str] | None, seed: int, *, groups: Sequence[int] | None = None
+) -> Split:
     """A split as a table gives it; a validation set is taken out of train when the table has none.
+
+    Records of one group, see :func:`make_split`, are taken together.
 
     Raises:
         InputError: no record is marked as train, or a cell names no set.
@@ -64,20 +68,41 @@ def split_from_column(cells: Sequence[str], strata: Sequence[str] | None, seed: 
         return Split(sets, "as the table says")
     train = np.flatnonzero(sets == TRAIN)
     chosen = [strata[int(i)] for i in train] if strata is not None else None
-    inner = _draw(len(train), chosen, {VALID: VALID_FRACTION}, seed)
+    inner_groups = [groups[int(i)] for i in train] if groups is not None else None
+    inner = _draw(len(train), chosen, {VALID: VALID_FRACTION}, seed, inner_groups)
     sets = sets.astype(f"<U{max(sets.dtype.itemsize // 4, len(VALID))}")
     sets[train[inner == VALID]] = VALID
     return Split(sets, f"as the table says, with {VALID_FRACTION:.0%} of train taken for validation")
 
 
-def make_split(count: int, strata: Sequence[str] | None, seed: int) -> Split:
-    """80 % train, 10 % valid, 10 % test; within each stratum when strata (N,) are given, such as class names."""
-    sets = _draw(count, strata, {VALID: VALID_FRACTION, TEST: TEST_FRACTION}, seed)
+def make_split(count: int, strata: Sequence[str] | None, seed: int, *, groups: Sequence[int] | None = None) -> Split:
+    """80 % train, 10 % valid, 10 % test; within each stratum when strata (N,) are given, such as class names.
+
+    Records of one group (N,), such as those with equal sequences, go to the same set: that of the first of them.
+    """
+    sets = _draw(count, strata, {VALID: VALID_FRACTION, TEST: TEST_FRACTION}, seed, groups)
     how = "stratified by label" if strata is not None else "at random"
     return Split(sets, f"80 / 10 / 10 % {how} (seed {seed}); homologous records may stand on both sides")
 
 
-def _draw(count: int, strata: Sequence[str] | None, fractions: dict[str, float], seed: int) -> NDArray[np.str_]:
+def _draw(
+    count: int,
+    strata: Sequence[str] | None,
+    fractions: dict[str, float],
+    seed: int,
+    groups: Sequence[int] | None,
+) -> NDArray[np.str_]:
+    """Sets of groups, handed on to their members."""
+    if groups is None:
+        return _draw_sets(count, strata, fractions, seed)
+    _, first, group = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    # In file order, so that a table without equal sequences is split as if there were no groups.
+    rank = np.argsort(np.argsort(first))
+    first_strata = [strata[int(i)] for i in np.sort(first)] if strata is not None else None
+    return _draw_sets(len(first), first_strata, fractions, seed)[rank[group]]
+
+
+def _draw_sets(count: int, strata: Sequence[str] | None, fractions: dict[str, float], seed: int) -> NDArray[np.str_]:
     """Order each stratum by keyed draws and cut off its shares; a stratum of one stays in train.
 
     Shares that are not whole numbers are carried on to the next stratum, so that many small classes together still

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from array import array
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from seqtrain.alphabet import ALPHABETS, Alphabet
 from seqtrain.errors import InputError, RunError
 from seqtrain.io.records import Record
+from seqtrain.io.run_directory import sync
 
 _MANIFEST = "manifest.json"
 _BLOCK = 1 << 22
@@ -89,9 +89,7 @@ def write_store(records: Iterable[Record], folder: Path, alphabet: Alphabet, man
         np.save(partial / "name_offsets.npy", _offsets(name_lengths))
         facts = {"alphabet": alphabet.name, "sequences": len(lengths), "letters": sum(lengths), **manifest}
         (partial / _MANIFEST).write_text(json.dumps(facts, indent=1))
-        for path in partial.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        sync(partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:

@@ -257,7 +257,8 @@ class Packing:
         restore = None
         if inverse is not None:
             decode, permutation = inverse[decode].sort()
-            restore = torch.empty_like(permutation).scatter_(0, permutation, torch.arange(len(permutation)))
+            restore = torch.empty_like(permutation)
+            restore[permutation] = torch.arange(len(permutation), device=permutation.device)
         counts = torch.bincount(segments[decode], minlength=len(lengths))
         decode_attention = choose_attention(lengths, counts, head_size, dtype)
         return cls(order, restore, segments, positions, lengths, attention, decode, decode_attention)
@@ -274,9 +275,14 @@ def choose_attention(lengths: Tensor, counts: Tensor, head_size: int, dtype: tor
     if lengths.device.type == "cpu" or int(counts.sum()) == 0:
         return GroupedAttention.of(lengths.tolist(), counts.tolist())
     for_flash = dtype in (torch.bfloat16, torch.float16) and head_size % 8 == 0 and head_size <= 256
-    if lengths.is_cuda and for_flash and variable_length_kernel() is not None:
+    if for_flash and _has_flash(lengths.device) and variable_length_kernel() is not None:
         return VariableLengthAttention(_boundaries(lengths), _boundaries(counts), int(lengths.max()), int(counts.max()))
     return PaddedAttention(Rectangle.of(lengths), Rectangle.of(counts))
+
+
+def _has_flash(device: torch.device) -> bool:
+    """Flash attention needs compute capability 8.0 (Ampere) or later."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _boundaries(counts: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, get_args
 
+import torch
 from torch import Tensor, nn
 
 from seqtrain.batch import Batch
@@ -50,11 +51,18 @@ class Network(nn.Module):
             logits: Tensor = self.head(hidden, self.body.embedding.weight)
             return logits
         hidden = self.body(batch.inputs, batch.boundaries)
-        if isinstance(self.head, SequenceHead):
-            logits = self.head(hidden, batch.segments, batch.residues, len(batch))
-        else:
-            logits = self.head(hidden)
+        # In full precision also under autocast: bf16 would round predictions to 8 bits, and rank most of them equal.
+        with torch.autocast(hidden.device.type, enabled=False):
+            if isinstance(self.head, SequenceHead):
+                logits = self.head(hidden.to(self.head_dtype), batch.segments, batch.residues, len(batch))
+            else:
+                logits = self.head(hidden.to(self.head_dtype))
         return logits
+
+    @property
+    def head_dtype(self) -> torch.dtype:
+        """In which the head keeps its weights."""
+        return next(self.head.parameters()).dtype
 
 
 def build(body_config: BodyConfig, head_config: HeadConfig) -> Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Corpus:
     watched: NDArray[np.int64]
     """(≤ M,) records, those that are scored while the training runs."""
 
+    @cached_property
     def train_counts(self) -> NDArray[np.int64]:
         """(V,) how often each token occurs in the training records."""
         return _token_counts(self.store, self.train)
@@ -48,7 +50,7 @@ class Corpus:
     def unigram_perplexity(self) -> float:
         """Of the held-out standard letters under the letter frequencies of the training records: the floor."""
         ids = self.store.alphabet.standard_ids
-        train = self.train_counts()[ids] + 1
+        train = self.train_counts[ids] + 1
         valid = _token_counts(self.valid_store, self.valid)[ids]
         return float(np.exp(-(valid * np.log(train / train.sum())).sum() / max(valid.sum(), 1)))
 
@@ -80,7 +82,7 @@ def read_corpus(
         train, valid = _hold_out(store, config.seed)
     corpus = Corpus(store, train, valid_store, valid, _first(valid_store, valid, config.seed))
     for name, counts in (
-        ("train on", corpus.train_counts()),
+        ("train on", corpus.train_counts),
         ("be held out", _token_counts(valid_store, corpus.watched)),
     ):
         if not counts[alphabet.standard_ids].any():

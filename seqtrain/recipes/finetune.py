@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from seqtrain.augment import RandomCrop
-from seqtrain.batching import Examples
+from seqtrain.batching import Examples, num_steps_for
 from seqtrain.config import FinetuneConfig, settled, to_toml
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.encode import Tokens
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener, Training, fit
-from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs
+from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs, tokens_per_batch
 from seqtrain.io.columns import Columns, find_columns, infer_task_kind
 from seqtrain.io.delimited import Table, read_table, unique_names, write_table
 from seqtrain.io.ledger import HEADER, Ledger
@@ -159,10 +159,10 @@ def set_sizes(data: LabeledData) -> dict[str, int]:
 def _settle(config: FinetuneConfig, given: _Input, origin: Origin | None) -> FinetuneConfig:
     """Choose what was left open, by the data and the device."""
     device, _ = choose_device(config.device)
-    on_cpu = device.type == "cpu"
+    small, precision = device.type != "cuda", choose_precision(config.precision, device)
     data, task = given.data, given.data.task
     train_letters = int(data.store.lengths[data.split.indices(TRAIN)].sum())
-    epochs = config.epochs or int(np.clip(_DEFAULT_RESIDUES["cpu" if on_cpu else "gpu"] // train_letters, *_EPOCHS))
+    epochs = config.epochs or int(np.clip(_DEFAULT_RESIDUES["cpu" if small else "gpu"] // train_letters, *_EPOCHS))
     stem = Path(config.table).name.partition(".")[0]
     rate = 5e-4 if origin else 1e-3
     return replace(
@@ -175,12 +175,12 @@ def _settle(config: FinetuneConfig, given: _Input, origin: Origin | None) -> Fin
         mask_column=given.columns.mask,
         task=kind_of(task),
         model=None if origin else config.model or "transformer",
-        size=None if origin else config.size or ("1M" if on_cpu else "8M"),
+        size=None if origin else config.size or ("1M" if small else "8M"),
         device=device.type if ":" not in config.device else config.device,
-        precision=choose_precision(config.precision, device),
+        precision=precision,
         epochs=None if config.steps else epochs,
-        tokens_per_step=config.tokens_per_step or (2048 if on_cpu else 16_384),
-        tokens_per_microbatch=config.tokens_per_microbatch or (2048 if on_cpu else 65_536),
+        tokens_per_step=config.tokens_per_step or (2048 if small else 16_384),
+        tokens_per_microbatch=config.tokens_per_microbatch or (2048 if small else tokens_per_batch(device, precision)),
         learning_rate=config.learning_rate or rate,
         head_learning_rate=config.head_learning_rate or 2 * (config.learning_rate or rate),
         dropout=_HEAD_DROPOUT if config.dropout is None else config.dropout,
@@ -204,8 +204,9 @@ def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, d
     )
     num_tokens = int(examples.num_tokens.sum())
     tokens_per_step = min(settled(config.tokens_per_step), num_tokens)
-    per_epoch = num_tokens / tokens_per_step
-    num_steps = config.steps or max(1, round(settled(config.epochs) * per_epoch))
+    num_steps = config.steps or num_steps_for(
+        examples, tokens_per_step, settled(config.epochs) * len(examples), config.seed
+    )
     valid = data.split.indices(VALID)
 
     def evaluate() -> dict[str, float]:

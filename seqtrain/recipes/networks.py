@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from seqtrain.alphabet import PROTEIN, Alphabet
-from seqtrain.draws import fold
+from seqtrain.draws import generator_seed
 from seqtrain.errors import InputError
 from seqtrain.io.records import find_alphabet
 from seqtrain.io.run_directory import sha256_of
@@ -85,7 +85,7 @@ def make_network(
     origin: Origin | None, fresh: BodyConfig | None, head: HeadConfig, seed: int, dropout: float | None
 ) -> Network:
     """A network on the origin's body or on a fresh one; fresh weights are a function of the seed alone."""
-    torch.manual_seed(fold(seed, "weights") & 0x7FFFFFFFFFFFFFFF)
+    torch.manual_seed(generator_seed(seed, "weights"))
     if origin is None:
         assert fresh is not None
         return build(fresh, head)

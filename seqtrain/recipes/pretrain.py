@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from seqtrain.alphabet import Alphabet
 from seqtrain.augment import RandomCrop
-from seqtrain.batching import Examples
+from seqtrain.batching import Examples, num_steps_for
 from seqtrain.config import PretrainConfig, settled, to_toml
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.encode import Tokens
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener, Training, fit
-from seqtrain.inference import TOKENS_PER_BATCH, evaluation_batches
+from seqtrain.inference import evaluation_batches, tokens_per_batch
 from seqtrain.io.records import expand_paths
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.models.heads import LanguageModelHeadConfig
@@ -103,19 +103,19 @@ def pretrain(
 def _settle(config: PretrainConfig, origin: Origin | None) -> PretrainConfig:
     """Choose what was left open, by the device: minutes on a laptop, a real model on a GPU."""
     device, _ = choose_device(config.device)
-    on_cpu = device.type == "cpu"
-    size = None if origin else config.size or ("1M" if on_cpu else "8M")
+    small, precision = device.type != "cuda", choose_precision(config.precision, device)
+    size = None if origin else config.size or ("1M" if small else "8M")
     return replace(
         config,
         model=None if origin else config.model or "transformer",
         size=size,
         device=device.type if ":" not in config.device else config.device,
-        precision=choose_precision(config.precision, device),
-        tokens_per_step=config.tokens_per_step or (2048 if on_cpu else 65_536),
-        tokens_per_microbatch=config.tokens_per_microbatch or (2048 if on_cpu else 65_536),
+        precision=precision,
+        tokens_per_step=config.tokens_per_step or (2048 if small else 65_536),
+        tokens_per_microbatch=config.tokens_per_microbatch or (2048 if small else tokens_per_batch(device, precision)),
         learning_rate=config.learning_rate or (1e-4 if origin else 5e-4),
         dropout=config.dropout or 0.0,
-        num_evaluations=config.num_evaluations or (5 if on_cpu else 20),
+        num_evaluations=config.num_evaluations or (5 if small else 20),
     )
 
 
@@ -153,7 +153,7 @@ def _prepare(
     )
     # A step beyond one epoch would only repeat what it has seen.
     tokens_per_step = min(settled(config.tokens_per_step), int(examples.num_tokens.sum()))
-    num_steps = config.steps or _steps_for(config, examples, tokens_per_step)
+    num_steps = config.steps or num_steps_for(examples, tokens_per_step, _num_examples(config, examples), config.seed)
     objective = MaskedLanguageModel(alphabet, config.masked_fraction)
     watched = _held_out_examples(corpus, corpus.watched, encoder, config)
 
@@ -175,19 +175,17 @@ def _prepare(
     )
 
 
-def _steps_for(config: PretrainConfig, examples: Examples, tokens_per_step: int) -> int:
-    """Steps that the budget of residues gives; without one, small corpora are passed over at most 20 times."""
-    tokens = int(examples.num_tokens.sum())
-    residues = tokens - examples.encoder.num_special * len(examples)
-    default = _DEFAULT_RESIDUES["cpu" if config.device == "cpu" else "gpu"]
+def _num_examples(config: PretrainConfig, examples: Examples) -> float:
+    """Examples that the budget of residues holds; without a budget, small corpora are passed over at most 20 times."""
+    residues = int(examples.num_tokens.sum()) - examples.encoder.num_special * len(examples)
+    default = _DEFAULT_RESIDUES["gpu" if config.device.startswith("cuda") else "cpu"]
     budget = config.residues or min(default, _MAX_PASSES * residues)
-    per_step = tokens_per_step * residues / tokens
-    return max(1, round(budget / per_step))
+    return budget * len(examples) / residues
 
 
 def _held_out_examples(corpus: Corpus, records: NDArray[np.int64], encoder: Tokens, config: PretrainConfig) -> Examples:
     lengths = corpus.valid_store.lengths[records]
-    # A seed of its own: the masks of the held-out records are the same in every evaluation and every run.
+    # A seed of its own: the masks of the held-out records are the same in every evaluation, whatever the run's seed.
     return Examples(
         store=corpus.valid_store, spans=Spans.windows(records, lengths, config.max_length), encoder=encoder, seed=-1
     )
@@ -197,14 +195,14 @@ def masked_lm_measures(
     network: torch.nn.Module, objective: MaskedLanguageModel, examples: Examples, loop: LoopConfig
 ) -> dict[str, float]:
     """Loss in nats per masked letter, its exponential, and the share of masked letters that are guessed right."""
-    batches = evaluation_batches(examples, TOKENS_PER_BATCH[loop.device.type])
+    batches = evaluation_batches(examples, tokens_per_batch(loop.device, loop.precision))
     loss, measures = mean_score(network, objective, batches, loop)
     return {"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": measures.get("accuracy", float("nan"))}
 
 
 def _start_at_letter_frequencies(network: Network, corpus: Corpus, alphabet: Alphabet) -> None:
     """Set the output bias to the log frequencies, so that the first steps are not spent on learning them."""
-    counts = corpus.train_counts()[alphabet.standard_ids] + 1
+    counts = corpus.train_counts[alphabet.standard_ids] + 1
     bias = torch.full((len(alphabet.tokens),), float(np.log(1 / counts.sum())))
     bias[torch.from_numpy(alphabet.standard_ids)] = torch.from_numpy(np.log(counts / counts.sum())).float()
     with torch.no_grad():

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.batching import IGNORED
 from seqtrain.evaluation.metrics import confusion_matrix
 from seqtrain.evaluation.records import Confusion, Curve, Figure, Report, Scatter, Series, Table, WorstRecord
 from seqtrain.evaluation.report import write_report
 from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
+from seqtrain.losses import IGNORED_CLASS
 from seqtrain.metrics_log import read_metrics
 from seqtrain.scoring import MAIN_METRIC, Scored, rows_of, true_values
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
@@ -163,7 +163,7 @@ def _confusions(data: LabeledData, outputs: NDArray[np.float32], scored: Sequenc
     for each in scored:
         rows = rows_of(task, data, data.split.indices(each.name))
         true, predicted = data.targets[rows].astype(np.int64), outputs[rows].argmax(axis=1)
-        known = true != IGNORED
+        known = true != IGNORED_CLASS
         counts = confusion_matrix(true[known], predicted[known], task.outputs)
         confusions.append(Confusion(labels=task.classes, counts=counts, test_set=each.name))
     return confusions
@@ -195,7 +195,7 @@ def _record_loss(task: Task, data: LabeledData, outputs: NDArray[np.float32], in
     rows = rows_of(task, data, np.array([index]))
     if isinstance(task, ResidueClassification):
         true = data.targets[rows]
-        known = true != IGNORED
+        known = true != IGNORED_CLASS
         return float((outputs[rows].argmax(axis=1) != true)[known].mean()) if known.any() else 0.0
     values = task.values(outputs[rows])[0]
     true = true_values(task, data)[index]
@@ -219,7 +219,7 @@ def _classes(data: LabeledData) -> Table | None:
     counts = []
     for name in names:
         targets = data.targets[rows_of(task, data, data.split.indices(name))].astype(np.int64)
-        counts.append(np.bincount(targets[targets != IGNORED], minlength=task.outputs))
+        counts.append(np.bincount(targets[targets != IGNORED_CLASS], minlength=task.outputs))
     rows: list[tuple[str | int | float, ...]] = [
         (class_name, *(int(count[index]) for count in counts)) for index, class_name in enumerate(task.classes)
     ]
@@ -246,4 +246,4 @@ def _configuration(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _environment(record: dict[str, Any], results: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return (*record["environment"].items(), ("wall-clock time", f"{results['seconds']:,} seconds"))
+    return (*record["environment"].items(), ("wall-clock time since the last start", f"{results['seconds']:,} seconds"))

@@ -67,7 +67,7 @@ def test_indices_part_the_records_in_file_order() -> None:
     [
         ("train", "train"), ("Training", "train"), (" TRAIN ", "train"), ("val", "valid"), ("valid", "valid"),
         ("validation", "valid"), ("dev", "valid"), ("Development", "valid"), ("test", "test"),
-        ("test_fold", "test_fold"), (" Test2 ", "Test2"), ("", None), ("1", None), ("holdout", None), ("contest", None),
+        ("test_fold", "test_fold"), (" Test2 ", "test2"), ("", None), ("1", None), ("holdout", None), ("contest", None),
     ],
 )  # fmt: skip
 def test_cells_name_sets_by_their_prefix(cell: str, name: str | None) -> None:
@@ -98,3 +98,20 @@ def test_a_column_without_train_or_with_another_word_is_refused() -> None:
         split_from_column(["test", "valid"], None, 0)
     with pytest.raises(InputError, match=r"^'holdout' names no set; use train…, val…/dev… or test…$"):
         split_from_column(["train", "holdout"], None, 0)
+
+
+def test_equal_sequences_go_to_one_set() -> None:
+    groups = [i // 3 for i in range(300)]
+    strata = [str(group % 4) for group in groups]
+    for split in (
+        make_split(300, strata, 1, groups=groups),
+        split_from_column(["train"] * 300, strata, 1, groups=groups),
+    ):
+        for start in range(0, 300, 3):
+            assert len(set(split.sets[start : start + 3].tolist())) == 1
+        assert 20 <= (split.sets == "valid").sum() <= 40
+
+
+def test_groups_of_one_change_nothing() -> None:
+    alone = make_split(50, None, 2)
+    assert make_split(50, None, 2, groups=list(range(100, 150))).sets.tolist() == alone.sets.tolist()

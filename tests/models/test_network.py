@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 import torch
 
+from seqtrain.batch import Batch
 from seqtrain.errors import InputError
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PositionHeadConfig, SequenceHeadConfig
@@ -97,3 +98,21 @@ def test_wrong_dicts_are_refused(plain: dict[str, object], message: str) -> None
 def test_two_vocabularies_in_one_network_are_refused() -> None:
     with pytest.raises(InputError, match="head has 20 tokens and its body 33"):
         build(BODIES[0], LanguageModelHeadConfig(vocabulary_size=20))
+
+
+@pytest.mark.parametrize("head", [SequenceHeadConfig(outputs=1), PositionHeadConfig(outputs=1)])
+def test_heads_answer_in_full_precision_under_autocast(head: SequenceHeadConfig | PositionHeadConfig) -> None:
+    torch.manual_seed(0)
+    network = build(TransformerConfig(width=32, depth=1, num_heads=2), head).eval()
+    boundaries = torch.arange(0, 2001, 5)
+    batch = Batch(
+        inputs=torch.randint(4, 24, (2000,)),
+        boundaries=boundaries,
+        letters=torch.full((2000,), 65, dtype=torch.uint8),
+        records=torch.arange(400),
+        keys=torch.arange(400),
+    )
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(batch)
+    assert logits.dtype == torch.float32
+    assert len(logits.unique()) > 0.9 * len(logits), "16 bits would make many of them equal"

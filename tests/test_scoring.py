@@ -1,0 +1,68 @@
+"""Scores of each task: nothing scored is nan, weights count as in training, simple models stay aligned with labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqtrain.alphabet import CODON, PROTEIN, Alphabet
+from seqtrain.io.columns import find_columns
+from seqtrain.io.delimited import read_table, write_table
+from seqtrain.io.ledger import Ledger
+from seqtrain.io.records import RecordReader
+from seqtrain.labeled import LabeledData, read_labeled
+from seqtrain.scoring import mean_loss, rows_of, score_set, simple_models
+from seqtrain.tasks import TaskKind
+
+RNG = np.random.default_rng(5)
+
+
+def labeled(path: Path, columns: dict[str, list[str]], kind: TaskKind, alphabet: Alphabet = PROTEIN) -> LabeledData:
+    write_table(path, list(columns), zip(*columns.values(), strict=True))
+    table = read_table(path)
+    weight = "weight" if "weight" in columns else None
+    found = find_columns(table, targets=("label",), weight=weight)
+    reader = RecordReader(alphabet, "error", Ledger(), keep_bad=True)
+    return read_labeled(table, found, kind, reader, seed=0)
+
+
+def words(count: int, length: int, letters: str) -> list[str]:
+    return ["".join(RNG.choice(list(letters), length)) for _ in range(count)]
+
+
+def test_loss_of_nothing_scored_is_nan(tmp_path: Path) -> None:
+    columns = {"sequence": words(20, 9, "ACDEF"), "label": ["a", "b"] * 10, "weight": ["0"] * 5 + ["1"] * 15}
+    data = labeled(tmp_path / "t.csv", columns, "classification")
+    outputs = np.zeros((20, 2), np.float32)
+    assert np.isnan(mean_loss(data.task, data, outputs, np.arange(5)))
+    assert mean_loss(data.task, data, outputs, np.arange(20)) == pytest.approx(np.log(2))
+
+
+def test_weights_count_per_residue_too(tmp_path: Path) -> None:
+    columns = {"sequence": ["ACDE", "ACD"], "label": ["HHHH", "EEE"], "weight": ["3", "1"], "set": ["train", "train"]}
+    data = labeled(tmp_path / "t.csv", columns, "residue")
+    outputs = np.tile(np.array([1.0, 0.0], np.float32), (7, 1))
+    losses = np.where(data.targets == 0, np.log1p(np.exp(-1)), np.log1p(np.exp(1)))
+    weights = np.array([3] * 4 + [1] * 3)
+    expected = (losses * weights).sum() / weights.sum()
+    assert mean_loss(data.task, data, outputs, np.arange(2)) == pytest.approx(expected)
+
+
+def test_simple_models_of_codons_are_aligned_with_their_labels(tmp_path: Path) -> None:
+    codons = ["GCT", "TGG", "AAA", "CCC"]
+    chosen = [RNG.integers(0, 4, int(RNG.integers(5, 30))) for _ in range(60)]
+    columns = {
+        "sequence": ["".join(codons[i] for i in row) for row in chosen],
+        "label": ["".join("HE"[i % 2] for i in row) for row in chosen],
+    }
+    data = labeled(tmp_path / "t.csv", columns, "residue", CODON)
+    train, test = np.arange(40), np.arange(40, 60)
+    simple = simple_models(data.task, data, train, test, seed=0)
+    assert {len(values) for values in simple.values()} == {len(rows_of(data.task, data, test))}
+    outputs = np.zeros((len(data.store.letters), 2), np.float32)
+    scored = score_set("test", data.task, data, outputs, test, baselines=simple)
+    best = max(metrics["accuracy"] for metrics in scored.baselines.values())
+    assert best == 1.0, "the label is a function of the codon"
+    assert scored.lead is not None and scored.lead.high < 0 and "worse than" in scored.lead.words()
