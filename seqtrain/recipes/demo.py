@@ -23,13 +23,14 @@ def demo(output: str, listener: Listener, *, device: str = "auto") -> None:
     pretraining = {"inputs": (str(fasta),), "output": str(base), "size": "300K", "device": device}
     pretrain(read_config(PretrainConfig, None, pretraining), listener, command=command)
 
-    command = f"seqtrain finetune {table} --target function --from {base} -o {functions}"
+    command = f"seqtrain finetune {table} --target function --from {base} -o {functions} --epochs 12"
     listener.say(f"\n$ {command}")
     finetuning = {
         "table": str(table),
         "target": ("function",),
         "init_from": str(base),
         "output": str(functions),
+        "epochs": 12,
         "device": device,
     }
     finetune(read_config(FinetuneConfig, None, finetuning), listener, command=command)

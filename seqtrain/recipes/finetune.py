@@ -86,7 +86,7 @@ def finetune(
     config = _settle(config, given, origin)
     output = Path(str(config.output))
     training = _prepare(config, data, origin, device)
-    _say_plan(training, data, listener)
+    _say_plan(config, training, listener)
     if dry_run:
         listener.say(to_toml(config).rstrip())
         return {}
@@ -301,8 +301,8 @@ def _predictions(data: LabeledData, outputs: NDArray[np.float32]) -> tuple[list[
     return unique_names(["identifier", "set", *task.columns, *task.header]), rows()
 
 
-def _say_plan(training: Training, data: LabeledData, listener: Listener) -> None:
+def _say_plan(config: FinetuneConfig, training: Training, listener: Listener) -> None:
+    epochs = f" ({config.epochs} epochs)" if config.epochs else ""
     assert isinstance(training.network, Network)
     listener.say(f"model: {describe(training.network)}")
-    epochs = training.num_steps * training.tokens_per_step / max(int(training.examples.num_tokens.sum()), 1)
-    listener.say(f"{training.num_steps:,} steps of {training.tokens_per_step:,} tokens ({epochs:.1f} epochs)")
+    listener.say(f"{training.num_steps:,} steps of up to {training.tokens_per_step:,} tokens" + epochs)

@@ -228,4 +228,4 @@ def _say_plan(training: Training, corpus: Corpus, listener: Listener) -> None:
         f"{len(corpus.valid):,} held out" + (" at random" if corpus.valid_store is corpus.store else "")
     )
     listener.say(f"model: {describe(training.network)}")
-    listener.say(f"{training.num_steps:,} steps of {training.tokens_per_step:,} tokens")
+    listener.say(f"{training.num_steps:,} steps of up to {training.tokens_per_step:,} tokens")
