@@ -82,7 +82,8 @@ def embed_file(
     rows = predictor.embed(records, layer=layer, per_residue=per_residue)
     count = write_embeddings(output, rows, width=run.network.body.width, per_residue=per_residue)
     _close(ledger, listener)
-    listener.say(f"wrote {output}: embeddings of {count:,} records, width {run.network.body.width}")
+    noun = "record" if count == 1 else "records"
+    listener.say(f"wrote {output}: embeddings of {count:,} {noun}, width {run.network.body.width}")
 
 
 def evaluate_file(
