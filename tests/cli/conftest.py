@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from seqtrain_cli.main import main
 from tests.corpora import proteins
@@ -55,15 +54,6 @@ def ended(arguments: tuple[object, ...], capture: pytest.CaptureFixture[str]) ->
         main([str(argument) for argument in arguments])
     text = capture.readouterr()
     return Outcome(int(leave.value.code or 0), text.out, text.err)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors are slower on several threads, and sums on one thread are the same in every process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

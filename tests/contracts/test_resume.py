@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +82,21 @@ def test_finished_run_is_left_alone(inputs: Path, tmp_path: Path) -> None:
     before = (tmp_path / "run/model/model.safetensors").stat().st_mtime_ns
     _pretrain(inputs, tmp_path / "run", StopsAt(1))
     assert (tmp_path / "run/model/model.safetensors").stat().st_mtime_ns == before
+
+
+def test_two_processes_with_two_threads_agree(inputs: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    options = ["--size", "100K", "--steps", "5", "--num-evaluations", "1", "--device", "cpu"]
+    for name in ("one", "other"):
+        command = [
+            sys.executable,
+            "-m",
+            "seqtrain_cli.main",
+            "pretrain",
+            inputs / "corpus.fasta",
+            "-o",
+            tmp_path / name,
+        ]
+        subprocess.run([*command, *options], env=environment, check=True, capture_output=True)
+    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("one", "other")]
+    assert weights[0] == weights[1]
