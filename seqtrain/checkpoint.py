@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seqtrain.errors import RunError
-from seqtrain.io.run_directory import sha256_of, sync, write_json_atomically
+from seqtrain.io.run_directory import replacing_folder, sha256_of, write_json_atomically
 
 _PREFIX = "step-"
 
@@ -38,11 +37,8 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     Raises:
         RunError: the disk is full; the checkpoints before stay as they were.
     """
-    target = folder / f"{_PREFIX}{progress.step:08d}"
-    partial = folder / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    target = checkpoint_of_step(folder, progress.step)
+    with replacing_folder(target) as partial:
         save_file(_unshared(model.state_dict()), partial / "model.safetensors")
         tensors, scalars = _optimizer_state(optimizer)
         save_file(tensors, partial / "optimizer.safetensors")
@@ -50,13 +46,6 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         write_json_atomically(partial / "state.json", state)
         hashes = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
         write_json_atomically(partial / "manifest.json", hashes)
-        sync(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{target}: cannot save: {error}; free some space and rerun to continue") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
@@ -89,7 +78,7 @@ def purge_checkpoints(folder: Path, progress: Progress, keep: int = 2) -> None:
     for path in folder.glob(".*.partial"):
         shutil.rmtree(path, ignore_errors=True)
     for path in checkpoints(folder)[:-keep]:
-        if progress.best_step is None or path.name != f"{_PREFIX}{progress.best_step:08d}":
+        if progress.best_step is None or path != checkpoint_of_step(folder, progress.best_step):
             shutil.rmtree(path, ignore_errors=True)
 
 

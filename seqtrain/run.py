@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from safetensors import SafetensorError
 
 from seqtrain.alphabet import ALPHABETS, Alphabet
 from seqtrain.config import RunConfig, differences, facts, to_toml
-from seqtrain.errors import InputError, RunError
-from seqtrain.io.run_directory import locked, sync, write_json_atomically, write_text_atomically
+from seqtrain.errors import InputError
+from seqtrain.io.run_directory import locked, replacing_folder, write_json_atomically, write_text_atomically
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.tasks import Task, task_from_json, task_to_json
@@ -117,17 +116,8 @@ def save_model(
     Raises:
         RunError: the disk is full.
     """
-    partial, target = folder / ".model.partial", folder / "model"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with replacing_folder(folder / "model") as partial:
         save_network(network, partial, alphabet.tokens)
-        sync(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{target}: cannot save: {error}; free some space and rerun to continue") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     meaning = {
         "task": {"kind": MASKED_LM} if task is None else task_to_json(task),
         "alphabet": alphabet.name,
@@ -218,7 +208,7 @@ def clear_run(folder: Path) -> None:
 
 
 RUN_FILES: Sequence[str] = (
-    "checkpoints", "model", ".model.partial", "store", "store.partial", "valid_store", "valid_store.partial",
+    "checkpoints", "model", ".model.partial", "store", ".store.partial", "valid_store", ".valid_store.partial",
     "tensorboard", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "predictions.csv", "report.html",
     _TASK, _RECORD,
 )  # fmt: skip

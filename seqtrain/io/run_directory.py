@@ -7,12 +7,15 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from seqtrain.errors import InputError
+from safetensors import SafetensorError
+
+from seqtrain.errors import InputError, RunError
 from seqtrain.io.compressed import replacing
 
 
@@ -41,11 +44,30 @@ def finite(value: Any) -> Any:
     return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def sync(folder: Path) -> None:
-    """Have the files of a folder on the disk, not only in memory."""
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+@contextlib.contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """A folder to write into that takes its name only when the block ends well; until then the old one stays.
+
+    Files go to a hidden folder beside it, which is flushed to disk and renamed, or removed on any failure.
+
+    Raises:
+        RunError: the disk is full, or another fault of the disk.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for path in partial.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    except (OSError, SafetensorError) as error:
+        cause = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise RunError(f"{target}: cannot save: {cause}; free some space and rerun to continue") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.alphabet import ALPHABETS, Alphabet
-from seqtrain.errors import InputError, RunError
+from seqtrain.errors import InputError
 from seqtrain.io.records import Record
-from seqtrain.io.run_directory import sync
+from seqtrain.io.run_directory import replacing_folder
 
 _MANIFEST = "manifest.json"
 _BLOCK = 1 << 22
@@ -77,10 +76,7 @@ def write_store(records: Iterable[Record], folder: Path, alphabet: Alphabet, man
         InputError: there were no records.
         RunError: the disk is full.
     """
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with replacing_folder(folder) as partial:
         lengths, name_lengths = _write_letters(records, partial)
         if not lengths:
             raise InputError("no sequences are left to train on; see the ledger above for what was dropped")
@@ -89,13 +85,6 @@ def write_store(records: Iterable[Record], folder: Path, alphabet: Alphabet, man
         np.save(partial / "name_offsets.npy", _offsets(name_lengths))
         facts = {"alphabet": alphabet.name, "sequences": len(lengths), "letters": sum(lengths), **manifest}
         (partial / _MANIFEST).write_text(json.dumps(facts, indent=1))
-        sync(partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot write the sequences: {error.strerror}; free some space and rerun") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return open_store(folder)
 
 

@@ -86,7 +86,7 @@ def test_a_full_disk_is_a_run_error(folder: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(RunError, match="cannot write the sequences: No space left on device; free some space"):
+    with pytest.raises(RunError, match="cannot save: No space left on device; free some space"):
         write_store(records(), folder, PROTEIN, {})
     monkeypatch.undo()
     check(open_store(folder))
