@@ -74,7 +74,8 @@ def report(results: dict[str, Any]) -> None:
             value = f"{scored['metrics'][metric]:.3f} ({low:.3f}–{high:.3f})"
             scratch = results.get(f"{task}_scratch")
             other = f"{scratch['sets'][index]['metrics'][metric]:.3f}" if scratch else "missing"
-            name, best = max(((n, m[metric]) for n, m in scored["baselines"].items()), key=lambda pair: pair[1])
+            known = [(n, m[metric]) for n, m in scored["baselines"].items() if m[metric] is not None]
+            name, best = max(known, key=lambda pair: pair[1])
             seconds = results[task]["seconds"]
             cells = (task, scored["name"], metric, value, other, f"{best:.3f} {name}", floor, f"{seconds:.0f}")
             print(f"| {' | '.join(cells)} |")

@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; errors are one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     # Threads that wait in a busy loop make training 25 times slower when another process wants the cores, and gain
-    # nothing when none does (measured on 2 cores with benchmarks/benchmark_sharing.py). Read when torch is imported.
+    # little when none does (on 2 cores; see benchmarks/benchmark_sharing.py). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with _stopping_on_sigterm():
