@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -71,7 +71,9 @@ def read_corpus(
     """The stores in ``folder``, written now or by an earlier start of the same run, and what is held out."""
     stores = [_store(config, alphabet, train_paths, folder / "store", listener)]
     if valid_paths:
-        stores.append(_store(config, alphabet, valid_paths, folder / "valid_store", listener))
+        # What is scored is never cropped.
+        scored = replace(config, long="window") if config.long == "crop" else config
+        stores.append(_store(scored, alphabet, valid_paths, folder / "valid_store", listener))
     ledgers = [row for store in stores for row in store.manifest["ledger"]]
     write_table(folder / "ledger.csv", HEADER, [[*row] for row in ledgers])
     store, everything = stores[0], np.arange(len(stores[0]))
