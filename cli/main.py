@@ -66,8 +66,8 @@ def seqtrain(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; errors are one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Threads that wait in a busy loop make training 25 times slower when another process wants the cores, and gain
-    # little when none does (on 2 cores; see benchmarks/benchmark_sharing.py). Read when torch is imported.
+    # Threads that wait in a busy loop make training many times slower when another process wants the cores, and gain
+    # little when none does (measure it with benchmarks/benchmark_sharing.py). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with _stopping_on_sigterm():
