@@ -77,7 +77,7 @@ config = click.option(
 training = apply(
     click.option("-o", "--output", help="Run directory; by default runs/<command>-<input>."),
     click.option("--from", "init_from", metavar="RUN", help="Start from a run directory or an ESM-2 folder."),
-    click.option("--model", type=click.Choice(["transformer", "cnn"]), help="From scratch: which network."),
+    click.option("--model", metavar="WORDS", help="From scratch: transformer, cnn …, such as cnn:kernel_size=7."),
     click.option("--size", help="From scratch: 100K, 300K, 1M (the default on a CPU), 3M, 8M (on a GPU), 35M …"),
     alphabet,
     click.option("--max-length", type=Count(), help="Letters; longer sequences are treated as --long says (1022)."),

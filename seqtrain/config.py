@@ -24,7 +24,8 @@ class RunConfig:
     output: str | None = None
     """The run directory."""
     alphabet: str = "auto"
-    model: Literal["transformer", "cnn"] | None = None
+    model: str | None = None
+    """The network, in words; what they leave out, ``size`` decides."""
     size: str | None = None
     """Name of a size, such as 1M or 8M."""
     init_from: str | None = None

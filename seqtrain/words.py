@@ -16,8 +16,9 @@ from seqtrain.errors import InputError
 
 
 def name_of(kind: type[Any]) -> str:
-    """A class in words: ``matrix-substitution`` for MatrixSubstitution."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", kind.__name__).lower()
+    """A class in words: ``matrix-substitution`` for MatrixSubstitution, ``residual-cnn`` for ResidualCNNConfig."""
+    name = kind.__name__.removesuffix("Config")
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
 
 
 def names_of(union: Any) -> dict[str, type[Any]]:
@@ -103,7 +104,7 @@ def _value(name: str, text: str, hint: Any, readers: Mapping[Any, Callable[[str]
             except ValueError as error:
                 raise InputError(f"{name}: {error}") from None
         if get_origin(kind) is tuple:
-            return tuple(number(name, part) for part in text.split("/"))
+            return tuple(_value(name, part, get_args(kind)[0], readers) for part in text.split("/"))
         if get_origin(kind) is Literal:
             if text not in get_args(kind):
                 raise InputError(f"{name}: {text!r} is none of {', '.join(get_args(kind))}")

@@ -103,7 +103,6 @@ def test_an_unknown_key_gets_its_nearest_match(tmp_path: Path) -> None:
         ("tensorboard = 1", "tensorboard = 1: must be true or false"),
         ('long = "cut"', "long = 'cut': choose from crop, window, drop, error"),
         ("long = []", "long = []: choose from crop, window, drop, error"),
-        ('model = "lstm"', "model = 'lstm': choose from transformer, cnn"),
         ("inputs = 3", "inputs = 3: must be a list of texts"),
         ("inputs = [3]", "inputs = [3]: must be a list of texts"),
         ("[steps]\nvalue = 3", "steps = {'value': 3}: must be a whole number"),

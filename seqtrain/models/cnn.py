@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ class CNNConfig:
     dropout: float = 0.0
     """Of what each block adds to the residual stream."""
     layer_norm_eps: float = 1e-5
+    ties_head: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -45,9 +47,31 @@ class CNNConfig:
         if self.width % 2:
             raise InputError(f"{owner}: width {self.width} is odd; make it even, as blocks work at half the width")
 
+    @classmethod
+    def shape(cls, size: str) -> dict[str, Any]:
+        """The fields that a named size decides.
+
+        Raises:
+            InputError: an unknown size.
+        """
+        if size not in CNN_SIZES:
+            raise InputError(f"there is no CNN of size {size!r}; choose one of {', '.join(CNN_SIZES)}")
+        width, depth = CNN_SIZES[size]
+        return {"width": width, "depth": depth}
+
     def build(self) -> CNN:
         """A network with fresh weights, drawn from torch's global generator."""
         return CNN(self)
+
+
+CNN_SIZES: dict[str, tuple[int, int]] = {
+    "100K": (80, 4),
+    "300K": (112, 6),
+    "1M": (192, 8),
+    "3M": (320, 9),
+    "8M": (448, 12),
+}
+"""Width and depth by the (rough) number of parameters."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +165,11 @@ class CNN(nn.Module):
     def width(self) -> int:
         """D, numbers per position."""
         return self.config.width
+
+    @property
+    def token_embedding(self) -> Tensor:
+        """(V, D) for a tied language model head."""
+        return self.embedding.weight
 
     def forward(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None = None) -> Tensor:
         """Hidden states after the final layer norm.

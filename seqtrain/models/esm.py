@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import torch
 from torch import Tensor
 
 from seqtrain.errors import InputError
-from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHead, LanguageModelHeadConfig
-from seqtrain.models.layers import Rotary
+from seqtrain.models.loaded import LoadedBody
+from seqtrain.models.rotary import Rotary
 from seqtrain.models.transformer import Transformer, TransformerConfig
 from seqtrain.models.weights import (
     WEIGHTS,
@@ -58,19 +57,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "tie_word_embeddings": (True, None),
 }
 """Settings of an EsmConfig for which there is one arithmetic here, and the values that mean it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedBody:
-    """What a model folder holds, checked against the shapes that its config promises."""
-
-    config: TransformerConfig | CNNConfig
-    body_state: dict[str, Tensor]
-    """For ``config.build().load_state_dict``."""
-    lm_head_state: dict[str, Tensor] | None
-    """For a :class:`LanguageModelHead`; None when the folder has none."""
-    tokens: tuple[str, ...] | None
-    """The tokens in vocab.txt; None without that file."""
 
 
 def save_esm(folder: Path, body: Transformer, lm_head: LanguageModelHead | None, tokens: Sequence[str]) -> None:
@@ -154,6 +140,7 @@ def load_esm(folder: Path, tokens: Sequence[str] | None = None) -> LoadedBody:
     return LoadedBody(
         config=config,
         body_state=_body_state(tensors, config, folder),
+        lm_head_config=_lm_head_config(config),
         lm_head_state=_lm_head_state(tensors, config, folder),
         tokens=found,
     )
@@ -258,8 +245,13 @@ def _lm_head_state(tensors: Mapping[str, Tensor], config: TransformerConfig, fol
     }
     if not state:
         return None
-    head_config = LanguageModelHeadConfig(vocabulary_size=config.vocabulary_size, layer_norm_eps=config.layer_norm_eps)
     with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in head_config.build(config.width).state_dict().items()}
+        shapes = {
+            name: tensor.shape for name, tensor in _lm_head_config(config).build(config.width).state_dict().items()
+        }
     check_state(state, shapes, {name: f"lm_head.{name}" for name in shapes}, folder)
     return state
+
+
+def _lm_head_config(config: TransformerConfig) -> LanguageModelHeadConfig:
+    return LanguageModelHeadConfig(vocabulary_size=config.vocabulary_size, layer_norm_eps=config.layer_norm_eps)

@@ -18,6 +18,8 @@ class LanguageModelHeadConfig:
 
     vocabulary_size: int = 33
     layer_norm_eps: float = 1e-5
+    tied: bool = True
+    """Score tokens by the body's own embeddings of them; else by weights of the head's own."""
 
     def __post_init__(self) -> None:
         require_whole(type(self).__name__, "vocabulary_size", self.vocabulary_size, 1)
@@ -61,20 +63,26 @@ class PositionHeadConfig:
 
 
 class LanguageModelHead(nn.Module):
-    """Dense, GELU, layer norm, and the transposed token embedding, which the body owns and lends."""
+    """Dense, GELU, layer norm, and one score per token.
+
+    A tied head scores by the transposed token embedding, which the body owns and lends.
+    """
 
     def __init__(self, width: int, config: LanguageModelHeadConfig) -> None:
         super().__init__()
         self.config = config
         self.dense = nn.Linear(width, width)
         self.layer_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.decoder = None if config.tied else nn.Linear(width, config.vocabulary_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
         self.apply(initialise)
 
-    def forward(self, hidden: Tensor, embedding_weight: Tensor) -> Tensor:
-        """hidden (M, D), embedding_weight (V, D) -> logits (M, V)"""
+    def forward(self, hidden: Tensor, token_embedding: Tensor | None) -> Tensor:
+        """hidden (M, D), token_embedding (V, D) for a tied head -> logits (M, V)"""
         features = self.layer_norm(functional.gelu(self.dense(hidden)))
-        return functional.linear(features, embedding_weight, self.bias)
+        weight = token_embedding if self.decoder is None else self.decoder.weight
+        assert weight is not None, "build_head ties no head to a body without an embedding of its width"
+        return functional.linear(features, weight, self.bias)
 
 
 class SequenceHead(nn.Module):

@@ -48,7 +48,7 @@ class Network(nn.Module):
         """
         if isinstance(self.head, LanguageModelHead):
             hidden = self.body(batch.inputs, batch.boundaries, batch.decode)
-            logits: Tensor = self.head(hidden, self.body.embedding.weight)
+            logits: Tensor = self.head(hidden, self.body.token_embedding)
             return logits
         hidden = self.body(batch.inputs, batch.boundaries)
         # In full precision also under autocast: bf16 would round predictions to 8 bits, and rank most of them equal.
@@ -79,7 +79,7 @@ def build_head(body: Body, head_config: HeadConfig) -> Head:
     """A head with fresh weights that fits a body.
 
     Raises:
-        InputError: a language model head for another vocabulary than the body's.
+        InputError: a language model head for another vocabulary than the body's, or tied to what the body lacks.
     """
     if isinstance(head_config, LanguageModelHeadConfig):
         expected = body.config.vocabulary_size
@@ -88,7 +88,14 @@ def build_head(body: Body, head_config: HeadConfig) -> Head:
                 f"the language model head has {head_config.vocabulary_size} tokens and its body {expected}; "
                 f"give both the same vocabulary_size"
             )
+        if head_config.tied and body.token_embedding is None:
+            raise InputError("the language model head is tied to token embeddings, and its body lends none; untie it")
     return head_config.build(body.width)
+
+
+def language_model_head(config: BodyConfig) -> LanguageModelHeadConfig:
+    """The language model head that goes with a body: tied to its token embeddings where it has some of its width."""
+    return LanguageModelHeadConfig(vocabulary_size=config.vocabulary_size, tied=config.ties_head)
 
 
 def to_dict(config: BodyConfig | HeadConfig) -> dict[str, Any]:

@@ -9,9 +9,19 @@ import torch
 from torch import Tensor
 
 from seqtrain.errors import InputError
-from seqtrain.models.esm import LoadedBody, load_esm, save_esm
+from seqtrain.models.esm import load_esm, save_esm
 from seqtrain.models.heads import LanguageModelHead, LanguageModelHeadConfig
-from seqtrain.models.network import Body, HeadConfig, Network, body_from_dict, build_head, head_from_dict, to_dict
+from seqtrain.models.loaded import LoadedBody
+from seqtrain.models.network import (
+    Body,
+    HeadConfig,
+    Network,
+    body_from_dict,
+    build_head,
+    head_from_dict,
+    language_model_head,
+    to_dict,
+)
 from seqtrain.models.transformer import Transformer
 from seqtrain.models.weights import (
     WEIGHTS,
@@ -71,12 +81,7 @@ def load_network(folder: Path) -> tuple[Network, tuple[str, ...]]:
     if loaded.tokens is None:
         raise InputError(f"{folder}: no vocab.txt, so the meaning of its ids is unknown; add the file")
     path = folder / HEAD_CONFIG
-    head_config: HeadConfig
-    if path.exists():
-        head_config = head_from_dict(read_json(path), str(path))
-    else:
-        eps = loaded.config.layer_norm_eps
-        head_config = LanguageModelHeadConfig(vocabulary_size=loaded.config.vocabulary_size, layer_norm_eps=eps)
+    head_config: HeadConfig = head_from_dict(read_json(path), str(path)) if path.exists() else loaded.lm_head_config
     network = start_network(loaded, head_config)
     if isinstance(head_config, LanguageModelHeadConfig):
         if loaded.lm_head_state is None:
@@ -157,7 +162,13 @@ def load_body(folder: Path, tokens: Sequence[str] | None = None) -> LoadedBody:
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in config.build().state_dict().items()}
     check_state(states["body"], shapes, {}, folder)
-    return LoadedBody(config=config, body_state=states["body"], lm_head_state=states["lm_head"] or None, tokens=found)
+    return LoadedBody(
+        config=config,
+        body_state=states["body"],
+        lm_head_config=language_model_head(config),
+        lm_head_state=states["lm_head"] or None,
+        tokens=found,
+    )
 
 
 def _load(module: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:

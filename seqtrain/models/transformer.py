@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.errors import InputError
+from seqtrain.models.attention import Attention, Packing, activation_dtype
 from seqtrain.models.checks import require_fraction, require_positive, require_whole
-from seqtrain.models.layers import Attention, Packing, Rotary, activation_dtype, rotate
+from seqtrain.models.rotary import Rotary, rotate
 
 TRAINED_MASKED_FRACTION = 0.15 * 0.8
 """Share of <mask> among the positions that ESM-2 saw in training, which its token dropout rescales to."""
@@ -34,6 +36,7 @@ class TransformerConfig:
     token_dropout: bool = True
     """Zero the embeddings of <mask> and rescale the others, as ESM-2 does."""
     layer_norm_eps: float = 1e-5
+    ties_head: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -61,6 +64,18 @@ class TransformerConfig:
         return self.width // self.num_heads
 
     @classmethod
+    def shape(cls, size: str) -> dict[str, Any]:
+        """The fields that a named size decides.
+
+        Raises:
+            InputError: an unknown size.
+        """
+        if size not in SIZES:
+            raise InputError(f"there is no transformer of size {size!r}; choose one of {', '.join(SIZES)}")
+        named = SIZES[size]
+        return {"width": named.width, "depth": named.depth, "num_heads": named.num_heads}
+
+    @classmethod
     def of_size(
         cls, size: str, *, vocabulary_size: int = 33, mask_id: int | None = 32, dropout: float = 0.0
     ) -> TransformerConfig:
@@ -69,9 +84,7 @@ class TransformerConfig:
         Raises:
             InputError: an unknown size.
         """
-        if size not in SIZES:
-            raise InputError(f"there is no transformer of size {size!r}; choose one of {', '.join(SIZES)}")
-        return replace(SIZES[size], vocabulary_size=vocabulary_size, mask_id=mask_id, dropout=dropout)
+        return cls(**cls.shape(size), vocabulary_size=vocabulary_size, mask_id=mask_id, dropout=dropout)
 
     def build(self) -> Transformer:
         """A transformer with fresh weights, drawn from torch's global generator."""
@@ -148,6 +161,11 @@ class Transformer(nn.Module):
     def width(self) -> int:
         """D, numbers per position."""
         return self.config.width
+
+    @property
+    def token_embedding(self) -> Tensor:
+        """(V, D) for a tied language model head."""
+        return self.embedding.weight
 
     def forward(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None = None) -> Tensor:
         """Hidden states after the final layer norm.

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -14,20 +15,12 @@ from seqtrain.draws import generator_seed
 from seqtrain.errors import InputError
 from seqtrain.io.records import find_alphabet
 from seqtrain.io.run_directory import sha256_of
-from seqtrain.models.cnn import CNNConfig
-from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
+from seqtrain.models.heads import LanguageModelHeadConfig
+from seqtrain.models.network import BodyConfig, HeadConfig, Network, build, language_model_head
 from seqtrain.models.pretrained import LoadedBody, load_body, start_network
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.run import alphabet_of_run
-
-CNN_SIZES: dict[str, tuple[int, int]] = {
-    "100K": (80, 4),
-    "300K": (112, 6),
-    "1M": (192, 8),
-    "3M": (320, 9),
-    "8M": (448, 12),
-}
-"""Width and depth by the (rough) number of parameters."""
+from seqtrain.words import name_of, names_of, read_words
 
 
 @dataclass(frozen=True)
@@ -66,19 +59,30 @@ def load_origin(path: str) -> Origin:
 
 
 def body_config(model: str, size: str, alphabet: Alphabet, dropout: float) -> BodyConfig:
-    """A fresh body of a named size.
+    """A fresh body in words, such as ``transformer`` or ``cnn:kernel_size=7``; what they leave out, the size decides.
 
     Raises:
-        InputError: an unknown size.
+        InputError: an unknown model, field or size.
     """
-    tokens = len(alphabet.tokens)
-    if model == "transformer":
-        mask_id = alphabet.vocabulary.id("<mask>")
-        return TransformerConfig.of_size(size, vocabulary_size=tokens, mask_id=mask_id, dropout=dropout)
-    if size not in CNN_SIZES:
-        raise InputError(f"--size {size}: choose one of {', '.join(CNN_SIZES)} for --model cnn")
-    width, depth = CNN_SIZES[size]
-    return CNNConfig(vocabulary_size=tokens, width=width, depth=depth, dropout=dropout)
+    kinds = names_of(BodyConfig)
+    name = model.partition(":")[0].strip()
+    given: dict[str, Any] = {
+        "vocabulary_size": len(alphabet.tokens),
+        "mask_id": alphabet.vocabulary.id("<mask>"),
+        "dropout": dropout,
+    }
+    if name in kinds:
+        given |= kinds[name].shape(size)
+    config, _ = read_words(model, BodyConfig, "model", given=given)
+    return cast(BodyConfig, config)
+
+
+def lm_head_config(origin: Origin | None, fresh: BodyConfig | None) -> LanguageModelHeadConfig:
+    """The language model head of the origin, or the one that goes with a fresh body."""
+    if origin is not None:
+        return origin.body.lm_head_config
+    assert fresh is not None
+    return language_model_head(fresh)
 
 
 def make_network(
@@ -125,11 +129,10 @@ def check_origin(origin: Origin | None, alphabet: str, model: str | None, size: 
 
 def describe(network: Network) -> str:
     """One line: what the network is and how many parameters it has."""
-    body = network.body
+    config = network.body.config
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    config = body.config
-    kind = "ESM-2-layout transformer" if isinstance(config, TransformerConfig) else "dilated CNN"
-    shape = f"width {config.width}, depth {config.depth}"
+    kind = "ESM-2-layout transformer" if isinstance(config, TransformerConfig) else name_of(type(config))
+    shape = f"width {network.body.width}, depth {config.depth}"
     if isinstance(config, TransformerConfig):
         shape += f", {config.num_heads} heads"
     return f"{kind}, {shape}, {parameters:,} parameters"

@@ -22,7 +22,6 @@ from seqtrain.fitting import Listener, Training, fit
 from seqtrain.inference import evaluation_batches, tokens_per_batch
 from seqtrain.io.records import expand_paths
 from seqtrain.io.run_directory import sha256_of
-from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import Network
 from seqtrain.objectives import MaskedLanguageModel
 from seqtrain.recipes.augmentation import training_augmenter
@@ -34,6 +33,7 @@ from seqtrain.recipes.networks import (
     choose_alphabet,
     describe,
     digests_of,
+    lm_head_config,
     load_origin,
     make_network,
 )
@@ -180,8 +180,7 @@ def _prepare(setup: _Setup, corpus: Corpus) -> Training:
     )
     dropout = settled(config.dropout)
     fresh = None if origin else body_config(str(config.model), str(config.size), alphabet, dropout)
-    head = LanguageModelHeadConfig(vocabulary_size=len(alphabet.tokens))
-    network = make_network(origin, fresh, head, config.seed, dropout)
+    network = make_network(origin, fresh, lm_head_config(origin, fresh), config.seed, dropout)
     if origin is None or origin.body.lm_head_state is None:
         _start_at_letter_frequencies(network, corpus, alphabet)
     network.to(device)

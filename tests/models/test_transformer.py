@@ -12,20 +12,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqtrain.errors import InputError
-from seqtrain.models import layers
-from seqtrain.models.heads import LanguageModelHeadConfig
-from seqtrain.models.layers import (
+from seqtrain.models import attention
+from seqtrain.models.attention import (
     GroupedAttention,
     Packing,
     PaddedAttention,
     Rectangle,
-    Rotary,
     VariableLengthAttention,
     attend,
     choose_attention,
 )
+from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_esm, start_network
+from seqtrain.models.rotary import Rotary
 from seqtrain.models.transformer import SIZES, Transformer, TransformerConfig
 from tests.models.packs import LENGTHS, directional_error, draw_sequences, pack, shake
 
@@ -161,8 +161,10 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, query_cuts: Tensor, key_cu
 def test_the_three_ways_to_attend_agree(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     lengths, queries = torch.tensor(LENGTHS), torch.tensor(counts)
     query, key, value = _heads(sum(counts), 0), _heads(sum(LENGTHS), 1), _heads(sum(LENGTHS), 2)
-    monkeypatch.setattr(layers, "variable_length_kernel", lambda: _flash)
-    flash = VariableLengthAttention(layers._boundaries(lengths), layers._boundaries(queries), max(LENGTHS), max(counts))
+    monkeypatch.setattr(attention, "variable_length_kernel", lambda: _flash)
+    flash = VariableLengthAttention(
+        attention._boundaries(lengths), attention._boundaries(queries), max(LENGTHS), max(counts)
+    )
     expected = flash(query, key, value)
     padded = PaddedAttention(Rectangle.of(lengths), Rectangle.of(queries))
     grouped = choose_attention(lengths, queries, 12, torch.float32)
@@ -180,7 +182,7 @@ def test_a_padded_forward_pass_agrees_with_the_grouped_one(body: Transformer, mo
     def pad(lengths: Tensor, counts: Tensor, head_size: int, dtype: torch.dtype) -> PaddedAttention:
         return PaddedAttention(Rectangle.of(lengths), Rectangle.of(counts))
 
-    monkeypatch.setattr(layers, "choose_attention", pad)
+    monkeypatch.setattr(attention, "choose_attention", pad)
     torch.testing.assert_close(body(batch.inputs, batch.boundaries), expected, atol=2e-6, rtol=1e-6)
     torch.testing.assert_close(body(batch.inputs, batch.boundaries, decode), expected[decode], atol=2e-6, rtol=1e-6)
 
@@ -189,11 +191,11 @@ def test_a_padded_forward_pass_agrees_with_the_grouped_one(body: Transformer, mo
 def test_attention_by_matrix_products_agrees_with_the_fused_kernel(
     scores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layers, "MATMUL_SCORES", scores)
+    monkeypatch.setattr(attention, "MATMUL_SCORES", scores)
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(5, 4, 20, 12, generator=generator) for _ in range(3))
     fused = attend(query, key, value)
-    monkeypatch.setattr(layers, "MATMUL_LONGEST", {torch.float32: 20})
+    monkeypatch.setattr(attention, "MATMUL_LONGEST", {torch.float32: 20})
     torch.testing.assert_close(attend(query, key, value), fused, atol=1e-6, rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What the bodies are made of: rotary angles, and attention over sequences that are packed end to end.
+"""Attention over sequences that are packed end to end.
 
 Packed attention has one answer and three ways to it, because no single kernel is fast everywhere:
 :class:`GroupedAttention` on CPUs, :class:`VariableLengthAttention` on CUDA in 16 bits, :class:`PaddedAttention`
@@ -7,14 +7,13 @@ elsewhere. A :class:`Packing` chooses one of them once per forward pass, and all
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 MATMUL_LONGEST = {torch.bfloat16: 1024}
@@ -25,39 +24,6 @@ Measured forward and backward at lengths from 12 to 900 with heads of 16, 32 and
 """
 MATMUL_SCORES = 1_000_000
 """Scores that one batched matrix product may fill: more leave the cache and take up to 1.2 times as long."""
-
-
-class Rotary(nn.Module):
-    """Rotary position embedding (Su et al. 2021), in the half-and-half layout of ESM-2."""
-
-    inv_freq: Tensor
-
-    def __init__(self, head_size: int) -> None:
-        super().__init__()
-        # A buffer that is saved, not recomputed: published checkpoints hold values rounded to 16 bits, as trained with.
-        steps = torch.arange(0, head_size, 2, dtype=torch.float32)
-        self.register_buffer("inv_freq", 1.0 / 10000.0 ** (steps / head_size))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Rotary:
-        frequencies = self.inv_freq
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # model.to(bfloat16) must not round the frequencies: at position 1000 the angles would be off by radians.
-        if not frequencies.is_meta:
-            self.inv_freq = frequencies.to(self.inv_freq.device)
-        return self
-
-    def forward(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Positions (T,) -> cosines and sines, each (T, 1, head_size / 2), in float32 or, if dtype is float64, that."""
-        angles = (positions[:, None].float() * self.inv_freq)[:, None]
-        precision = torch.promote_types(dtype, torch.float32)
-        return angles.cos().to(precision), angles.sin().to(precision)
-
-
-def rotate(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn queries or keys (T, H, d) by the angles of their positions, cosines and sines (T, 1, d / 2)."""
-    first, second = heads.chunk(2, dim=-1)
-    turned = torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1)
-    return turned.to(heads.dtype)
 
 
 @dataclass(frozen=True)
