@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.errors import InputError
 from seqtrain.models.checks import require_fraction, require_positive, require_whole
+from seqtrain.models.convolution import PackedConvolution, Spacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,56 +74,6 @@ CNN_SIZES: dict[str, tuple[int, int]] = {
 """Width and depth by the (rough) number of parameters."""
 
 
-@dataclass(frozen=True)
-class Spacing:
-    """Where the positions of packed sequences go when gaps are laid between the sequences."""
-
-    segments: Tensor
-    """(T,) index of the sequence at each position."""
-    steps: Tensor
-    """(T,) 0, 1, 2, ..."""
-    num_sequences: int
-    longest: int
-    """Positions of the longest sequence."""
-
-    @classmethod
-    def of(cls, boundaries: Tensor) -> Spacing:
-        """From boundaries (B + 1,) int64."""
-        lengths = boundaries.diff()
-        sequences = torch.arange(len(lengths), device=boundaries.device)
-        segments = torch.repeat_interleave(sequences, lengths)
-        steps = torch.arange(len(segments), device=boundaries.device)
-        return cls(segments, steps, len(lengths), int(lengths.max()))
-
-
-class PackedConvolution(nn.Module):
-    """A dilated convolution in which no sequence sees its neighbours: gaps of zeros as wide as its reach part them."""
-
-    def __init__(self, width: int, kernel_size: int, dilation: int) -> None:
-        super().__init__()
-        self.dilation = dilation
-        self.convolution = nn.Conv1d(width, width, kernel_size, dilation=dilation)
-
-    def forward(self, hidden: Tensor, spacing: Spacing) -> Tensor:
-        """hidden (T, D) -> (T, D)"""
-        weight = self.convolution.weight
-        centre = weight.shape[2] // 2
-        # Taps that reach beyond the longest sequence only meet zeros: left out, they keep the gaps of peptides short.
-        taps = min(centre, (spacing.longest - 1) // self.dilation)
-        gap = taps * self.dilation
-        places = spacing.steps + gap * spacing.segments
-        total = len(hidden) + gap * (spacing.num_sequences - 1)
-        spaced = hidden.new_zeros(total, hidden.shape[1]).index_copy(0, places, hidden)
-        convolved = functional.conv1d(
-            spaced.T[None],
-            weight[:, :, centre - taps : centre + taps + 1],
-            self.convolution.bias,
-            padding=gap,
-            dilation=self.dilation,
-        )
-        return convolved[0].T.index_select(0, places)
-
-
 class CNNBlock(nn.Module):
     """Down to half the width, convolve, and up again, each after layer norm and GELU; added to the residual stream."""
 
@@ -182,16 +132,23 @@ class CNN(nn.Module):
         Returns:
             (T, D), or (M, D) with decode.
         """
-        spacing = Spacing.of(boundaries)
+        return self.compute(inputs, self.plan(boundaries, decode))
+
+    def plan(self, boundaries: Tensor, decode: Tensor | None = None) -> Spacing:
+        """How sequences with these boundaries (B + 1,) are laid out, for :meth:`compute`."""
+        return Spacing.of(boundaries, decode)
+
+    def compute(self, inputs: Tensor, spacing: Spacing) -> Tensor:
+        """inputs (T,) -> (T, D), or (M, D) at the positions that the spacing wants."""
         hidden = self.embedding(inputs)
         for block in self.blocks[:-1]:
             hidden = block(hidden, spacing, None)
-        normed: Tensor = self.final_norm(self.blocks[-1](hidden, spacing, decode))
+        normed: Tensor = self.final_norm(self.blocks[-1](hidden, spacing, spacing.decode))
         return normed
 
     def hidden_states(self, inputs: Tensor, boundaries: Tensor) -> list[Tensor]:
         """The embeddings and the output of each block, depth + 1 tensors (T, D); the last one after the final norm."""
-        spacing = Spacing.of(boundaries)
+        spacing = self.plan(boundaries)
         states = [self.embedding(inputs)]
         for block in self.blocks:
             states.append(block(states[-1], spacing, None))

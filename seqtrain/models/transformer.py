@@ -178,7 +178,14 @@ class Transformer(nn.Module):
         Returns:
             (T, D), or (M, D) with decode.
         """
-        packing = self._pack(boundaries, decode)
+        return self.compute(inputs, self.plan(boundaries, decode))
+
+    def plan(self, boundaries: Tensor, decode: Tensor | None = None) -> Packing:
+        """How sequences with these boundaries (B + 1,) are laid out, for :meth:`compute`."""
+        return Packing.of(boundaries, decode, self.config.head_size, activation_dtype(self.embedding.weight))
+
+    def compute(self, inputs: Tensor, packing: Packing) -> Tensor:
+        """inputs (T,) -> (T, D), or (M, D) at the positions that the packing wants."""
         hidden, angles = self._embed(inputs, packing)
         for layer in self.layers[:-1]:
             hidden = layer(hidden, angles, packing.attention, None)
@@ -188,7 +195,7 @@ class Transformer(nn.Module):
 
     def hidden_states(self, inputs: Tensor, boundaries: Tensor) -> list[Tensor]:
         """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm."""
-        packing = self._pack(boundaries, None)
+        packing = self.plan(boundaries)
         hidden, angles = self._embed(inputs, packing)
         states = [hidden]
         for layer in self.layers:
@@ -197,9 +204,6 @@ class Transformer(nn.Module):
         if packing.restore is None:
             return states
         return [state.index_select(0, packing.restore) for state in states]
-
-    def _pack(self, boundaries: Tensor, decode: Tensor | None) -> Packing:
-        return Packing.of(boundaries, decode, self.config.head_size, activation_dtype(self.embedding.weight))
 
     def _embed(self, inputs: Tensor, packing: Packing) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(T, D) embeddings and the rotary angles, in the order of the packing."""
