@@ -28,6 +28,14 @@ class Batch:
     """(B,), (B, K) or (T,): one per sequence or one per position; what is not to be scored is nan or -100."""
     weights: Tensor | None = None
     """(B,) float32 weight of each sequence in the loss; None means 1."""
+    other_inputs: Tensor | None = None
+    """(T,) int64 ids of the sequences that are mixed in (see :mod:`seqtrain.mixing`), at the positions they meet."""
+    input_shares: Tensor | None = None
+    """(T,) float32 share of each position that is of ``inputs``; the rest is of ``other_inputs``."""
+    other_targets: Tensor | None = None
+    """As ``targets``, of the sequences that are mixed in."""
+    target_shares: Tensor | None = None
+    """(B,) float32 share of each label that is of ``targets``."""
     decode: Tensor | None = None
     """(M,) int64, the positions whose logits are wanted, increasing; None means all."""
 

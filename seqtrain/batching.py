@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from typing import Protocol
@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqtrain.augment import Augmenter
+from seqtrain.augment import Augmenter, RandomCrop
 from seqtrain.augment.augmenter import composed
 from seqtrain.batch import Batch
 from seqtrain.draws import Draws, record_keys
 from seqtrain.encode import Tokens
+from seqtrain.encode.tokens import Encoded
 from seqtrain.letters import PackedLetters
 from seqtrain.losses import IGNORED_CLASS
+from seqtrain.mixing import Mixing, partner_places
 from seqtrain.orders import Order, Shuffled
 from seqtrain.spans import Spans
 
@@ -53,6 +55,10 @@ class Examples:
     seed: int = 0
     order: Order | None = None
     """In which they come in training; None shuffles them anew each epoch."""
+    mixing: Mixing | None = None
+    """How pairs of them are mixed; only where there is one target per sequence."""
+    length_at: Callable[[int], int | None] | None = None
+    """Letters of the random crops after so many examples; None where sequences stay as they are."""
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -65,28 +71,76 @@ class Examples:
             lengths = np.minimum(lengths, self.max_length)
         return lengths + self.encoder.num_special
 
-    def batch(self, units: NDArray[np.int64], epochs: NDArray[np.int64]) -> Batch:
+    def tokens_of(self, units: NDArray[np.int64], cropped_to: int | None) -> NDArray[np.int64]:
+        """(B,) positions that examples take in a batch where they are cropped to a number of letters, or are not."""
+        num_tokens = self.num_tokens[units]
+        return num_tokens if cropped_to is None else np.minimum(num_tokens, cropped_to + self.encoder.num_special)
+
+    def batch(self, units: NDArray[np.int64], epochs: NDArray[np.int64], cropped_to: int | None = None) -> Batch:
         """Lay the examples ``units`` (B,), as they come in ``epochs`` (B,), end to end."""
-        spans = self.spans
-        records = spans.records[units]
-        starts = self.store.offsets[records] + spans.starts[units]
-        packed, origin = _gather(self.store.letters, starts, spans.lengths[units])
         keys = record_keys(self.seed, epochs, units)
+        read = self._read(units, keys, cropped_to)
+        weights = self._weights(units)
+        batch = Batch(
+            inputs=torch.from_numpy(read.encoded.inputs),
+            boundaries=torch.from_numpy(read.encoded.boundaries),
+            letters=torch.from_numpy(read.letters),
+            records=torch.from_numpy(self.spans.records[units]),
+            keys=torch.from_numpy(keys),
+            targets=self._targets(units, _follow(read.origin, read.encoded.source), read.encoded.boundaries),
+            weights=None if weights is None else torch.from_numpy(weights),
+        )
+        return batch if self.mixing is None else self._mixed(batch, read, units, epochs)
+
+    def _read(self, units: NDArray[np.int64], keys: NDArray[np.int64], cropped_to: int | None = None) -> _Read:
+        """The letters of examples (B,), augmented by draws of their keys (B,), and their tokens."""
+        starts = self.store.offsets[self.spans.records[units]] + self.spans.starts[units]
+        packed, origin = _gather(self.store.letters, starts, self.spans.lengths[units])
         if self.augmenter is not None:
             augmented = self.augmenter(packed, Draws(keys))
             packed, origin = augmented.packed, composed(origin, augmented.moved)
+        if cropped_to is not None:
+            cropped = RandomCrop(cropped_to)(packed, Draws(keys).derived("growing crop"))
+            packed, origin = cropped.packed, composed(origin, cropped.moved)
         encoded = self.encoder(packed)
         letters = np.where(encoded.source >= 0, packed.letters[encoded.source], 0).astype(np.uint8)
-        weights = self._weights(units)
-        return Batch(
-            inputs=torch.from_numpy(encoded.inputs),
-            boundaries=torch.from_numpy(encoded.boundaries),
-            letters=torch.from_numpy(letters),
-            records=torch.from_numpy(records),
-            keys=torch.from_numpy(keys),
-            targets=self._targets(units, _follow(origin, encoded.source), encoded.boundaries),
-            weights=None if weights is None else torch.from_numpy(weights),
+        return _Read(encoded, letters, origin, packed.lengths)
+
+    def _mixed(self, batch: Batch, read: _Read, units: NDArray[np.int64], epochs: NDArray[np.int64]) -> Batch:
+        """The batch with another example laid over each of its sequences."""
+        assert self.mixing is not None and self.targets is not None and not self.per_residue
+        draws = Draws(batch.keys.numpy())
+        order = self.order or Shuffled(len(self), self.seed)
+        # Of the same epoch, so that the other examples have the shares that the order gives to their groups.
+        others, their_epochs = order(epochs * len(self) + partner_places(draws.per_sequence("partner"), len(self)))
+        other = self._read(others, Draws(record_keys(self.seed, their_epochs, others)).per_sequence("mixed in"))
+        shares, sequences = self.mixing.shares(draws, np.minimum(read.lengths, other.lengths))
+        here, there = (side.meeting(sequences) for side in (read, other))
+        share_of_other = np.bincount(sequences, 1 - shares, len(units)) / np.maximum(read.lengths, 1)
+        own_classes, other_classes = (self.targets[self.spans.records[each]] for each in (units, others))
+        sizes = None
+        if self.mixing.only_classes:
+            sizes = self._class_sizes[own_classes] / self._class_sizes[other_classes]
+        label_shares = self.mixing.label_shares((1 - share_of_other).astype(np.float32), sizes)
+        input_shares = np.ones(len(batch.inputs), np.float32)
+        input_shares[here] = shares
+        other_inputs = read.encoded.inputs.copy()
+        other_inputs[here] = other.encoded.inputs[there]
+        return replace(
+            batch,
+            other_inputs=torch.from_numpy(other_inputs),
+            input_shares=torch.from_numpy(input_shares),
+            other_targets=torch.from_numpy(other_classes),
+            target_shares=torch.from_numpy(label_shares),
         )
+
+    @cached_property
+    def _class_sizes(self) -> NDArray[np.float64]:
+        """(C + 100,) examples of each class; 1 at -100, for what has none."""
+        assert self.targets is not None
+        classes = self.targets[self.spans.records].astype(np.int64)
+        sizes = np.bincount(classes[classes >= 0]).astype(np.float64)
+        return np.concatenate([sizes, np.ones(-IGNORED_CLASS)])
 
     def _targets(
         self, units: NDArray[np.int64], source: NDArray[np.int64], boundaries: NDArray[np.int64]
@@ -116,6 +170,25 @@ class Examples:
         return (shares if self.weights is None else shares * self.weights[records]).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """Examples as they are read for a batch."""
+
+    encoded: Encoded
+    letters: NDArray[np.uint8]
+    """(T,) the letter at each position, 0 at special tokens."""
+    origin: NDArray[np.int64]
+    """(letters,) the stored letter that each one is; -1 where it was inserted."""
+    lengths: NDArray[np.int64]
+    """(B,) letters of each."""
+
+    def meeting(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(S,) the sequence of each, in order -> (S,) positions of as many first letters of each sequence."""
+        steps = np.arange(len(sequences)) - np.searchsorted(sequences, sequences)
+        firsts = np.cumsum(self.lengths) - self.lengths
+        return np.flatnonzero(self.encoded.source >= 0)[firsts[sequences] + steps]
+
+
 def _gather(
     letters: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[PackedLetters, NDArray[np.int64]]:
@@ -140,6 +213,8 @@ class Step:
     """(B,) the epoch in which each of them comes; a step may end one epoch and begin the next."""
     next_position: int
     """Examples consumed since the start of training when this step is done: all that a resumed run needs to know."""
+    cropped_to: int | None = None
+    """Letters of the random crops of this step; None where sequences stay as they are."""
 
 
 def steps_from(
@@ -156,18 +231,20 @@ def steps_from(
     Examples come in their order, shuffled by the seed unless they have one of their own. A step takes the next examples
     while their total stays within ``tokens_per_step`` times the growth at that step, and at least one.
     """
-    order, num_tokens = examples.order or Shuffled(len(examples), seed), examples.num_tokens
+    order = examples.order or Shuffled(len(examples), seed)
     units = epochs = np.zeros(0, np.int64)
     ahead = position
     for number in count(first_step):
         budget = round(tokens_per_step * growth(number))
-        while int(num_tokens[units].sum()) <= budget:
+        cropped_to = examples.length_at(position) if examples.length_at else None
+        while int(examples.tokens_of(units, cropped_to).sum()) <= budget:
             more, their_epochs = order(np.arange(ahead, ahead + _LOOK_AHEAD))
             units, epochs = np.concatenate([units, more]), np.concatenate([epochs, their_epochs])
             ahead += _LOOK_AHEAD
-        taken = max(1, int(np.searchsorted(np.cumsum(num_tokens[units]), budget, side="right")))
+        totals = np.cumsum(examples.tokens_of(units, cropped_to))
+        taken = max(1, int(np.searchsorted(totals, budget, side="right")))
         position += taken
-        yield Step(units[:taken], epochs[:taken], position)
+        yield Step(units[:taken], epochs[:taken], position, cropped_to)
         units, epochs = units[taken:], epochs[taken:]
 
 
@@ -186,8 +263,8 @@ def num_steps_for(examples: Examples, tokens_per_step: int, num_examples: float,
 
 def microbatches(step: Step, examples: Examples, tokens_per_microbatch: int) -> Iterator[Batch]:
     """The batches that a step is computed in, one after the other; how they are cut never changes the step."""
-    for part in budgeted(examples.num_tokens[step.units], tokens_per_microbatch):
-        yield examples.batch(step.units[part], step.epochs[part])
+    for part in budgeted(examples.tokens_of(step.units, step.cropped_to), tokens_per_microbatch):
+        yield examples.batch(step.units[part], step.epochs[part], step.cropped_to)
 
 
 @dataclass
@@ -210,7 +287,7 @@ class Microbatches:
 
     def halve(self) -> int | None:
         """Half as many tokens at once, from now on; None where every batch holds a single example already."""
-        num_tokens = self.examples.num_tokens[self.step.units]
+        num_tokens = self.examples.tokens_of(self.step.units, self.step.cropped_to)
         if len(list(budgeted(num_tokens, self.budget.tokens))) == len(num_tokens):
             return None
         self.budget.tokens = max(1, min(self.budget.tokens, int(num_tokens.sum())) // 2)

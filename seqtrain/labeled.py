@@ -26,6 +26,8 @@ _MAX_LISTED = 5
 class LabeledData:
     """N labelled sequences."""
 
+    table: Table
+    """Where they are from."""
     store: SequenceStore
     rows: NDArray[np.int64]
     """(N,) the row of the table that each sequence comes from."""
@@ -101,6 +103,7 @@ def read_labeled(
                 f"{table.path}: column {columns.weight!r} is 0 in every training row; there is nothing to learn"
             )
     return LabeledData(
+        table=table,
         store=SequenceStore.in_memory(rows.records, reader.alphabet),
         rows=kept,
         labels=labels,

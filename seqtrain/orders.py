@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.draws import fold, permuted
+from seqtrain.draws import GOLDEN, below, fold, mix, permuted
 
 
 class Order(Protocol):
@@ -99,6 +99,63 @@ class Resampled:
             members = permuted(within[here], int(self.sizes[group]), key)
             units[here] = self._members[firsts[group] + members]
         return units, rounds
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """Examples as often as their weights ask for: importance sampling, in place of weights in the loss.
+
+    Systematic sampling (Madow 1949): an epoch is as long as there are examples, and each comes as often in it as its
+    share of all weights times this length, rounded up or down by a draw that is new each epoch.
+    """
+
+    weights: NDArray[np.float64] = field(repr=False)
+    """(N,) from 0 on, not all 0."""
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.weights).all() and (self.weights >= 0).all() and self.weights.sum() > 0):
+            raise ValueError("weights must be finite numbers from 0 on, not all 0")
+
+    @cached_property
+    def _ends(self) -> NDArray[np.float64]:
+        ends = np.cumsum(self.weights)
+        return np.asarray(ends * (len(ends) / ends[-1]))
+
+    def __call__(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) -> (n,), (n,); as an example may come several times in an epoch, each place has an epoch of its own."""
+        places, epochs = Shuffled(len(self.weights), self.seed)(positions)
+        offsets = ((mix(epochs * GOLDEN + fold(self.seed, "offsets")) >> 11) & ((1 << 53) - 1)) * 2.0**-53
+        units = np.searchsorted(self._ends, places + offsets, side="right")
+        last = np.flatnonzero(self.weights)[-1]
+        return np.minimum(units, last), positions
+
+
+@dataclass(frozen=True, eq=False)
+class EasyFirst:
+    """Easy examples first (Bengio et al. 2009): what is drawn from grows from the easiest examples to all of them.
+
+    Then every example once per epoch, as in :class:`Shuffled`.
+    """
+
+    ranking: NDArray[np.int64] = field(repr=False)
+    """(N,) examples, the easiest first."""
+    first_fraction: float
+    """Of the examples, that the first draws come from."""
+    until: int
+    """Examples drawn before all take part."""
+    seed: int
+
+    def __call__(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) -> (n,), (n,); while draws repeat, each place has an epoch of its own."""
+        number = len(self.ranking)
+        units, epochs = Shuffled(number, self.seed)(np.maximum(positions - self.until, 0))
+        early = positions < self.until
+        grown = self.first_fraction + (1 - self.first_fraction) * positions[early] / max(self.until, 1)
+        known = np.maximum((grown * number).astype(np.int64), 1)
+        units[early] = self.ranking[below(mix(positions[early] * GOLDEN + fold(self.seed, "easy")), known)]
+        epochs = np.where(early, positions, self.until + epochs)
+        return units, epochs
 
 
 def shares_by_size(sizes: NDArray[np.int64], power: float) -> NDArray[np.float64]:

@@ -65,9 +65,18 @@ class Supervised:
         return replace(batch, targets=torch.where(disturbed, classes.to(targets.dtype), targets))
 
     def score(self, outputs: Tensor, batch: Batch) -> Score:
-        """outputs (B, K) or (T, K)."""
+        """outputs (B, K) or (T, K).
+
+        Where sequences are mixed, each counts by its share for its own label, and by the rest for the other's.
+        """
         assert batch.targets is not None
         weights = batch.weights
+        if batch.target_shares is not None:
+            assert batch.other_targets is not None
+            own = batch.target_shares if weights is None else batch.target_shares * weights
+            other = 1 - batch.target_shares if weights is None else weights - own
+            parts = self.loss(outputs, batch.targets, own), self.loss(outputs, batch.other_targets, other)
+            return Score(parts[0][0] + parts[1][0], parts[0][1] + parts[1][1])
         if weights is not None and _per_residue(batch):
             weights = weights[batch.segments]
         return Score(*self.loss(outputs, batch.targets, weights))
