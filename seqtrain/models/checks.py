@@ -11,6 +11,12 @@ def require_whole(owner: str, name: str, value: object, least: int) -> None:
         raise InputError(f"{owner}: {name} is {value!r}; give a whole number of at least {least}")
 
 
+def require_choice(owner: str, name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse anything but one of some words."""
+    if value not in choices:
+        raise InputError(f"{owner}: {name} is {value!r}; choose one of {', '.join(choices)}")
+
+
 def require_fraction(owner: str, name: str, value: object) -> None:
     """Refuse anything but a number in [0, 1)."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:

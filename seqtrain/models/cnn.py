@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from seqtrain.errors import InputError
-from seqtrain.models.checks import require_fraction, require_positive, require_whole
+from seqtrain.models.activations import Activation, activation
+from seqtrain.models.checks import require_choice, require_positive, require_whole
 from seqtrain.models.convolution import PackedConvolution, Spacing
+from seqtrain.models.embedding import TokenEmbedding
+from seqtrain.models.noise import BranchNoise, FeatureNoise, Noise, linear
+from seqtrain.models.normalization import Norm, normalization
+from seqtrain.models.scaling import Growth, width_and_depth
 
 
 @dataclass(frozen=True, kw_only=True)
-class CNNConfig:
-    """Shape of a :class:`CNN`."""
+class CNNConfig(Noise):
+    """Shape of a :class:`CNN`, and the noise in its training."""
 
     vocabulary_size: int = 33
     width: int
@@ -25,9 +29,10 @@ class CNNConfig:
     """Positions per convolution; odd."""
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     """Steps between these positions, block by block, starting over when they are used up."""
-    dropout: float = 0.0
-    """Of what each block adds to the residual stream."""
+    norm: Norm = "layer"
+    activation: Activation = "gelu"
     layer_norm_eps: float = 1e-5
+    """Of whatever norm there is."""
     ties_head: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -40,23 +45,29 @@ class CNNConfig:
             )
         for dilation in self.dilations:
             require_whole(owner, "dilations", dilation, 1)
-        require_fraction(owner, "dropout", self.dropout)
+        self.require_noise()
+        require_choice(owner, "norm", self.norm, get_args(Norm))
+        require_choice(owner, "activation", self.activation, get_args(Activation))
         require_positive(owner, "layer_norm_eps", self.layer_norm_eps)
         if self.kernel_size % 2 == 0:
             raise InputError(f"{owner}: kernel_size {self.kernel_size} has no centre; make it odd")
         if self.width % 2:
             raise InputError(f"{owner}: width {self.width} is odd; make it even, as blocks work at half the width")
 
+    @property
+    def receptive_field(self) -> int:
+        """Positions that one output depends on, of a sequence long enough to have them."""
+        reach = sum(self.dilations[block % len(self.dilations)] for block in range(self.depth))
+        return 1 + (self.kernel_size - 1) * reach
+
     @classmethod
     def shape(cls, size: str) -> dict[str, Any]:
-        """The fields that a named size decides.
+        """The fields that a size decides: one of :data:`CNN_SIZES`, or a number of parameters such as 20M.
 
         Raises:
             InputError: an unknown size.
         """
-        if size not in CNN_SIZES:
-            raise InputError(f"there is no CNN of size {size!r}; choose one of {', '.join(CNN_SIZES)}")
-        width, depth = CNN_SIZES[size]
+        width, depth = CNN_SIZES.get(size) or width_and_depth(size, "CNN", CNN_SIZES, _GROWTH, _parameters_of)
         return {"width": width, "depth": depth}
 
     def build(self) -> CNN:
@@ -72,29 +83,47 @@ CNN_SIZES: dict[str, tuple[int, int]] = {
     "8M": (448, 12),
 }
 """Width and depth by the (rough) number of parameters."""
+_GROWTH = Growth(width=192, depth=7.4, exponent=0.64, multiple=lambda _: 16)
+"""The curve that these sizes lie along."""
+
+
+def _parameters_of(width: int, depth: int) -> int:
+    """Of a CNN whose other fields are left as they are; a formula, as thousands of shapes are compared."""
+    config = CNNConfig(width=width, depth=depth)
+    half = width // 2
+    convolution = half * half * config.kernel_size + half
+    block = 2 * width * half + half + width + convolution + 2 * (width + half + half)
+    return config.depth * block + (config.vocabulary_size + 2) * width
 
 
 class CNNBlock(nn.Module):
-    """Down to half the width, convolve, and up again, each after layer norm and GELU; added to the residual stream."""
+    """Down to half the width, convolve, and up again, each after norm and activation; added to the residual stream."""
 
-    def __init__(self, config: CNNConfig, dilation: int) -> None:
+    def __init__(self, config: CNNConfig, index: int) -> None:
         super().__init__()
         width, half, eps = config.width, config.width // 2, config.layer_norm_eps
-        self.norm_down = nn.LayerNorm(width, eps=eps)
-        self.down = nn.Linear(width, half)
-        self.norm_convolve = nn.LayerNorm(half, eps=eps)
-        self.convolve = PackedConvolution(half, config.kernel_size, dilation)
-        self.norm_up = nn.LayerNorm(half, eps=eps)
-        self.up = nn.Linear(half, width)
-        self.dropout = nn.Dropout(config.dropout)
+        dilation = config.dilations[index % len(config.dilations)]
+        self.norm_down = normalization(config.norm, width, eps)
+        self.activation_down = activation(config.activation, width)
+        self.down = linear(width, half, config.drop_connect)
+        self.norm_convolve = normalization(config.norm, half, eps)
+        self.activation_convolve = activation(config.activation, half)
+        self.convolve = PackedConvolution(half, config.kernel_size, dilation, drop_connect=config.drop_connect)
+        self.norm_up = normalization(config.norm, half, eps)
+        self.activation_up = activation(config.activation, half)
+        self.up = linear(half, width, config.drop_connect)
+        self.noise = BranchNoise(config, index, config.depth)
 
     def forward(self, hidden: Tensor, spacing: Spacing, decode: Tensor | None) -> Tensor:
         """hidden (T, D) -> (T, D), or (M, D) when only the positions in decode (M,) are wanted."""
-        inner = self.down(functional.gelu(self.norm_down(hidden)))
-        inner = self.convolve(functional.gelu(self.norm_convolve(inner)), spacing)
+        segments, num_sequences = spacing.segments, spacing.num_sequences
+        inner = self.down(self.activation_down(self.norm_down(hidden, segments, num_sequences)))
+        inner = self.activation_convolve(self.norm_convolve(inner, segments, num_sequences))
+        inner = self.convolve(inner, spacing, decode)
+        inner = self.up(self.activation_up(self.norm_up(inner, segments, num_sequences)))
         if decode is not None:
-            hidden, inner = hidden.index_select(0, decode), inner.index_select(0, decode)
-        added: Tensor = self.dropout(self.up(functional.gelu(self.norm_up(inner))))
+            hidden = hidden.index_select(0, decode)
+        added: Tensor = self.noise(inner, segments, num_sequences, decode)
         return hidden + added
 
 
@@ -104,10 +133,10 @@ class CNN(nn.Module):
     def __init__(self, config: CNNConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
-        dilations = [config.dilations[i % len(config.dilations)] for i in range(config.depth)]
-        self.blocks = nn.ModuleList(CNNBlock(config, dilation) for dilation in dilations)
-        self.final_norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
+        self.embedding = TokenEmbedding(config.vocabulary_size, config.width)
+        self.feature_noise = FeatureNoise(config.feature_noise)
+        self.blocks = nn.ModuleList(CNNBlock(config, index) for index in range(config.depth))
+        self.final_norm = normalization(config.norm, config.width, config.layer_norm_eps)
         # The linear layers keep torch's own initialisation, for which the layer norm before each was made.
         nn.init.normal_(self.embedding.weight, std=0.02)
 
@@ -122,7 +151,7 @@ class CNN(nn.Module):
         return self.embedding.weight
 
     def forward(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None = None) -> Tensor:
-        """Hidden states after the final layer norm.
+        """Hidden states after the final norm.
 
         Args:
             inputs: (T,) int64 ids of B packed sequences.
@@ -138,19 +167,30 @@ class CNN(nn.Module):
         """How sequences with these boundaries (B + 1,) are laid out, for :meth:`compute`."""
         return Spacing.of(boundaries, decode)
 
+    def plan_rectangle(self, real: Tensor) -> Spacing:
+        """How the places of a padded rectangle, real (B, L) bool, are laid out, for :meth:`compute`."""
+        return Spacing.of_rectangle(real)
+
     def compute(self, inputs: Tensor, spacing: Spacing) -> Tensor:
         """inputs (T,) -> (T, D), or (M, D) at the positions that the spacing wants."""
-        hidden = self.embedding(inputs)
+        hidden = self.feature_noise(self.embedding(inputs))
         for block in self.blocks[:-1]:
             hidden = block(hidden, spacing, None)
-        normed: Tensor = self.final_norm(self.blocks[-1](hidden, spacing, spacing.decode))
-        return normed
+        # Norms with statistics over positions see all of them, so that they are the same with and without decode.
+        early, late = (spacing.decode, None) if self.final_norm.by_row else (None, spacing.decode)
+        hidden = self.blocks[-1](hidden, spacing, early)
+        normed: Tensor = self.final_norm(hidden, spacing.segments, spacing.num_sequences)
+        return normed if late is None else normed.index_select(0, late)
 
-    def hidden_states(self, inputs: Tensor, boundaries: Tensor) -> list[Tensor]:
-        """The embeddings and the output of each block, depth + 1 tensors (T, D); the last one after the final norm."""
+    def hidden_states(self, inputs: Tensor, boundaries: Tensor, last: int | None = None) -> list[Tensor]:
+        """The embeddings and the output of each block, depth + 1 tensors (T, D); the last one after the final norm.
+
+        With ``last``, only what stands at 0 to ``last``, and nothing further is computed.
+        """
         spacing = self.plan(boundaries)
-        states = [self.embedding(inputs)]
-        for block in self.blocks:
+        states = [self.feature_noise(self.embedding(inputs))]
+        for block in self.blocks[:last]:
             states.append(block(states[-1], spacing, None))
-        states[-1] = self.final_norm(states[-1])
+        if len(states) > self.config.depth:
+            states[-1] = self.final_norm(states[-1], spacing.segments, spacing.num_sequences)
         return states
