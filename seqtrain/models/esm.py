@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from seqtrain.errors import InputError
 from seqtrain.models.heads import LanguageModelHead, LanguageModelHeadConfig
+from seqtrain.models.hub_settings import needed_settings, refuse_code, require_settings
 from seqtrain.models.loaded import LoadedBody
 from seqtrain.models.rotary import Rotary
 from seqtrain.models.transformer import Transformer, TransformerConfig
+from seqtrain.models.weightless import weightless
 from seqtrain.models.weights import (
     WEIGHTS,
     check_state,
@@ -46,7 +47,6 @@ _IGNORED = re.compile(
     r"(contact_head|pooler)\.|embeddings\.position_(embeddings\.weight|ids)$|lm_head\.decoder\.weight$"
 )
 _FREQUENCIES = "rotary_embeddings.inv_freq"
-_HARMLESS = {"_name_or_path", "_commit_hash", "_attn_implementation_autoset"}
 _FIXED: dict[str, tuple[Any, ...]] = {
     "position_embedding_type": ("rotary",),
     "emb_layer_norm_before": (False, None),
@@ -67,6 +67,14 @@ def save_esm(folder: Path, body: Transformer, lm_head: LanguageModelHead | None,
     regression on attention maps of the published weights and means nothing after training.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    write_weights(folder / WEIGHTS, to_esm(body, lm_head))
+    write_json(folder / "config.json", _esm_config(body, lm_head, tokens))
+    write_tokens(folder, tokens)
+    _write_tokenizer_config(folder, tokens)
+
+
+def to_esm(body: Transformer, lm_head: LanguageModelHead | None) -> dict[str, Tensor]:
+    """The weights by the hub's names."""
     state = {_esm_name(name): tensor for name, tensor in body.state_dict().items() if name != "rotary.inv_freq"}
     for layer in range(body.config.depth):
         state[f"esm.encoder.layer.{layer}.attention.self.{_FREQUENCIES}"] = body.rotary.inv_freq
@@ -75,10 +83,7 @@ def save_esm(folder: Path, body: Transformer, lm_head: LanguageModelHead | None,
     state["esm.contact_head.regression.bias"] = body.embedding.weight.new_zeros(1)
     if lm_head is not None:
         state.update({f"lm_head.{name}": tensor for name, tensor in lm_head.state_dict().items()})
-    write_weights(folder / WEIGHTS, state)
-    write_json(folder / "config.json", _esm_config(body, lm_head, tokens))
-    write_tokens(folder, tokens)
-    _write_tokenizer_config(folder, tokens)
+    return state
 
 
 def _esm_config(body: Transformer, lm_head: LanguageModelHead | None, tokens: Sequence[str]) -> dict[str, Any]:
@@ -152,24 +157,14 @@ def config_from_esm(settings: Mapping[str, Any], place: Path) -> TransformerConf
     Raises:
         InputError: code to be run, another architecture or arithmetic, a missing or impossible number.
     """
-    for key in settings:
-        if key == "auto_map" or (key.startswith("_") and key not in _HARMLESS):
-            raise InputError(
-                f"{place}: {key} would change which code runs, so it is refused; remove it if you trust the model"
-            )
+    refuse_code(settings, place)
     if settings.get("model_type") != "esm":
         raise InputError(
             f"{place}: model_type is {settings.get('model_type')!r}; only 'esm' can be read from this layout"
         )
-    for key, allowed in _FIXED.items():
-        if settings.get(key) not in allowed:
-            raise InputError(f"{place}: {key} is {settings.get(key)!r}, but must be {allowed[0]!r}; use an ESM-2 model")
-    _check_rope_parameters(settings, place)
+    require_settings(settings, _FIXED, "ESM-2", place)
     needed = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    for key in needed:
-        if key not in settings:
-            raise InputError(f"{place}: {key} is missing; fetch the file again")
-    vocabulary_size, width, depth, num_heads, feedforward = (settings[key] for key in needed)
+    vocabulary_size, width, depth, num_heads, feedforward = needed_settings(settings, needed, place)
     try:
         return TransformerConfig(
             vocabulary_size=vocabulary_size,
@@ -186,13 +181,6 @@ def config_from_esm(settings: Mapping[str, Any], place: Path) -> TransformerConf
         raise InputError(f"{place}: {error}") from None
 
 
-def _check_rope_parameters(settings: Mapping[str, Any], place: Path) -> None:
-    parameters = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
-    plain = isinstance(parameters, dict) and parameters.get("rope_type", "default") == "default"
-    if not plain or parameters.get("rope_theta", 10000.0) != 10000.0:
-        raise InputError(f"{place}: rotary embeddings {parameters!r} are not those of ESM-2; use an ESM-2 model")
-
-
 def _esm_name(name: str) -> str:
     """The hub's name of a tensor of :class:`Transformer`."""
     if name == "embedding.weight":
@@ -201,6 +189,11 @@ def _esm_name(name: str) -> str:
         return f"esm.encoder.emb_layer_norm_after.{name.removeprefix('final_norm.')}"
     _, layer, part, kind = name.split(".")
     return f"esm.encoder.layer.{layer}.{_LAYER_NAMES[part]}.{kind}"
+
+
+def layer_name_in_esm_model(layer: str) -> str:
+    """The name in EsmModel of a layer of :class:`Transformer` that has a weight."""
+    return _esm_name(f"{layer}.weight").removeprefix("esm.").removesuffix(".weight")
 
 
 def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -213,7 +206,7 @@ def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _body_state(tensors: Mapping[str, Tensor], config: TransformerConfig, folder: Path) -> dict[str, Tensor]:
-    with torch.device("meta"):
+    with weightless():
         shapes = {name: tensor.shape for name, tensor in config.build().state_dict().items()}
     names = {_esm_name(name).removeprefix("esm."): name for name in shapes if name != "rotary.inv_freq"}
     frequencies = [name for name in sorted(tensors) if name.endswith(_FREQUENCIES)]
@@ -245,7 +238,7 @@ def _lm_head_state(tensors: Mapping[str, Tensor], config: TransformerConfig, fol
     }
     if not state:
         return None
-    with torch.device("meta"):
+    with weightless():
         shapes = {
             name: tensor.shape for name, tensor in _lm_head_config(config).build(config.width).state_dict().items()
         }
