@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqtrain.models.checks import require_fraction, require_positive, require_whole
+from seqtrain.models.checks import require_choice, require_fraction, require_positive, require_whole
+from seqtrain.models.light_attention import LightAttentionHead, LightAttentionHeadConfig
+from seqtrain.models.pooling import accumulating, maxima, means, weighted_means
 from seqtrain.models.transformer import initialise
+
+Pooling = Literal["all", "mean", "max", "attention"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +36,22 @@ class LanguageModelHeadConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequenceHeadConfig:
-    """K numbers per sequence."""
+class PooledHeadConfig:
+    """K numbers per sequence, from a summary of its residues."""
 
     outputs: int
+    pooling: Pooling = "all"
+    """The mean, the maximum, an average whose weights are learned (attention), or all three side by side."""
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         require_whole(type(self).__name__, "outputs", self.outputs, 1)
         require_fraction(type(self).__name__, "dropout", self.dropout)
+        require_choice(type(self).__name__, "pooling", self.pooling, get_args(Pooling))
 
-    def build(self, width: int) -> SequenceHead:
+    def build(self, width: int) -> PooledHead:
         """A head with fresh weights over hidden states of this width."""
-        return SequenceHead(width, self)
+        return PooledHead(width, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,30 +93,48 @@ class LanguageModelHead(nn.Module):
         return functional.linear(features, weight, self.bias)
 
 
-class SequenceHead(nn.Module):
-    """Mean, maximum and a learned average over the residues of each sequence, then two linear layers.
+class PooledHead(nn.Module):
+    """Mean, maximum and a learned average over the residues of each sequence, or one of them; then two linear layers.
 
     The learned average starts as the plain one. Special tokens are left out: what a body keeps in them depends on how
     it was trained.
     """
 
-    def __init__(self, width: int, config: SequenceHeadConfig) -> None:
+    def __init__(self, width: int, config: PooledHeadConfig) -> None:
         super().__init__()
         self.config = config
-        self.attention = nn.Linear(width, 1, bias=False)  # a bias would cancel in the softmax
-        self.norm = nn.LayerNorm(3 * width)
-        self.dense = nn.Linear(3 * width, width)
+        pooled = 3 * width if config.pooling == "all" else width
+        learned = config.pooling in ("all", "attention")
+        self.attention = nn.Linear(width, 1, bias=False) if learned else None  # a bias would cancel in the softmax
+        self.norm = nn.LayerNorm(pooled)
+        self.dense = nn.Linear(pooled, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
         self.apply(initialise)
-        nn.init.zeros_(self.attention.weight)
+        if self.attention is not None:
+            nn.init.zeros_(self.attention.weight)
 
     def forward(self, hidden: Tensor, segments: Tensor, residues: Tensor, num_sequences: int) -> Tensor:
         """hidden (T, D), segments (T,) int64 sequence of each position, residues (T,) bool -> logits (B, K)"""
-        features = pool(hidden, self.attention(hidden), segments, residues, num_sequences)
+        features = self.pool(hidden, segments, residues, num_sequences).to(hidden.dtype)
         features = self.dropout(functional.gelu(self.dense(self.norm(features))))
         logits: Tensor = self.output(features)
         return logits
+
+    def pool(self, hidden: Tensor, segments: Tensor, residues: Tensor, num_sequences: int) -> Tensor:
+        """What the linear layers see of each sequence: (B, 3 * D) of mean, learned average and maximum, or (B, D)."""
+        chosen = residues.nonzero().squeeze(1)
+        segments = segments[chosen]
+        hidden = hidden.index_select(0, chosen)
+        rows, parts = accumulating(hidden), []
+        if self.config.pooling in ("all", "mean"):
+            parts.append(means(rows, segments, num_sequences))
+        if self.attention is not None:
+            scores = accumulating(self.attention(hidden))
+            parts.append(weighted_means(rows, scores, segments, num_sequences))
+        if self.config.pooling in ("all", "max"):
+            parts.append(maxima(rows, segments, num_sequences))
+        return torch.cat(parts, dim=1)
 
 
 class PositionHead(nn.Module):
@@ -129,38 +155,6 @@ class PositionHead(nn.Module):
         return logits
 
 
-def pool(hidden: Tensor, scores: Tensor, segments: Tensor, residues: Tensor, num_sequences: int) -> Tensor:
-    """Mean, softmax-weighted mean and maximum over the residues of each sequence, summed in float32 or better.
-
-    Args:
-        hidden: (T, D)
-        scores: (T, 1) logits of the weights.
-        segments: (T,) int64 index of the sequence at each position.
-        residues: (T,) bool, the positions that count.
-        num_sequences: B; a sequence without a residue gives zeros.
-
-    Returns:
-        (B, 3 * D)
-    """
-    chosen = residues.nonzero().squeeze(1)
-    segments = segments[chosen]
-    precision = torch.promote_types(hidden.dtype, torch.float32)
-    hidden = hidden.index_select(0, chosen).to(precision)
-    scores = scores.index_select(0, chosen).to(precision)
-    # Any constant per sequence leaves the softmax as it is; its largest score keeps the exponentials finite.
-    largest = _maxima(scores.detach(), segments, num_sequences)
-    weights = (scores - largest[segments]).exp()
-    rows = torch.cat((hidden, hidden * weights, torch.ones_like(weights), weights), dim=1)
-    sums = rows.new_zeros(num_sequences, rows.shape[1]).index_add(0, segments, rows)
-    width = hidden.shape[1]
-    plain, weighted, counts, totals = torch.split(sums, [width, width, 1, 1], dim=1)
-    empty = counts == 0
-    means = torch.cat((plain / counts.masked_fill(empty, 1), weighted / totals.masked_fill(empty, 1)), dim=1)
-    return torch.cat((means, _maxima(hidden, segments, num_sequences)), dim=1)
-
-
-def _maxima(rows: Tensor, segments: Tensor, num_sequences: int) -> Tensor:
-    """rows (R, D), segments (R,) -> (B, D); zeros for a sequence without rows."""
-    index = segments[:, None].expand_as(rows)
-    start = rows.new_zeros(num_sequences, rows.shape[1])
-    return start.scatter_reduce(0, index, rows, "amax", include_self=False)
+SequenceHeadConfig = PooledHeadConfig | LightAttentionHeadConfig
+"""The heads of one answer per sequence."""
+SequenceHead = PooledHead | LightAttentionHead

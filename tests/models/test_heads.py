@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from seqtrain.errors import InputError
-from seqtrain.models.heads import LanguageModelHeadConfig, PositionHeadConfig, SequenceHeadConfig, pool
+from seqtrain.models.heads import (
+    LanguageModelHeadConfig,
+    PooledHeadConfig,
+    Pooling,
+    PositionHeadConfig,
+    SequenceHeadConfig,
+)
+from seqtrain.models.light_attention import LightAttentionHeadConfig
 from tests.models.packs import LENGTHS, directional_error, draw_sequences, pack, shake
 
 BATCH = pack(draw_sequences())
@@ -17,65 +27,104 @@ def _hidden(rows: int = sum(LENGTHS)) -> Tensor:
     return torch.randn(rows, 12, generator=torch.Generator().manual_seed(0))
 
 
-def test_pool_is_mean_weighted_mean_and_maximum_of_the_residues() -> None:
-    hidden = _hidden() - 3  # negative: a maximum that includes zeros would show
-    scores = 100 * torch.randn(len(hidden), 1, generator=torch.Generator().manual_seed(1))
-    pooled = pool(hidden, scores, BATCH.segments, BATCH.residues, len(LENGTHS))
-    start = 0
-    for row, length in zip(pooled, LENGTHS, strict=True):
-        piece, weight = hidden[start + 1 : start + length - 1], scores[start + 1 : start + length - 1]
-        expected = (piece.mean(0), (weight.softmax(0) * piece).sum(0), piece.amax(0))
-        torch.testing.assert_close(row, torch.cat(expected), atol=1e-5, rtol=1e-5)
-        start += length
+SEQUENCE_HEADS: list[SequenceHeadConfig] = [
+    *(PooledHeadConfig(outputs=3, pooling=pooling, dropout=0.0) for pooling in get_args(Pooling)),
+    LightAttentionHeadConfig(outputs=3, kernel_size=5, dropout=0.0),
+]
 
 
-def test_pool_of_no_residues_is_zero_with_finite_gradients() -> None:
-    hidden, scores = _hidden(4).requires_grad_(), torch.zeros(4, 1, requires_grad=True)
-    pooled = pool(hidden, scores, torch.tensor([0, 0, 1, 1]), torch.tensor([False, False, True, True]), 2)
-    assert not pooled[0].any()
-    assert pooled[1].any()
-    torch.autograd.backward(pooled.sum())
-    assert hidden.grad is not None and hidden.grad.isfinite().all()
-    assert not hidden.grad[:2].any()
-
-
-def test_pool_sums_in_float32() -> None:
-    hidden = torch.full((4096, 1), 1.0, dtype=torch.bfloat16)
-    segments, residues = torch.zeros(4096, dtype=torch.int64), torch.ones(4096, dtype=torch.bool)
-    assert pool(hidden, hidden, segments, residues, 1).tolist() == [[1.0, 1.0, 1.0]]
+def _pieces(rows: Tensor) -> list[Tensor]:
+    """The residues of each sequence, without the special token at either end."""
+    return [piece[1:-1] for piece in torch.split(rows, LENGTHS)]
 
 
 @torch.no_grad()
-def test_sequence_head_sees_each_sequence_alone() -> None:
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_pooling_is_that_of_a_loop_over_the_residues(pooling: Pooling) -> None:
     torch.manual_seed(0)
-    head, hidden = shake(SequenceHeadConfig(outputs=3).build(12)), _hidden()
+    head = shake(PooledHeadConfig(outputs=3, pooling=pooling).build(12))
+    hidden = _hidden() - 3  # negative: a maximum that includes zeros would show
+    if head.attention is not None:
+        head.attention.weight.mul_(100)  # a softmax that is nearly a choice, with scores in the hundreds
+    pooled = head.pool(hidden, BATCH.segments, BATCH.residues, len(BATCH))
+    for row, piece in zip(pooled, _pieces(hidden), strict=True):
+        parts = {"mean": piece.mean(0), "max": piece.amax(0)}
+        if head.attention is not None:
+            parts["attention"] = (head.attention(piece).softmax(0) * piece).sum(0)
+        names = ["mean", "attention", "max"] if pooling == "all" else [pooling]
+        torch.testing.assert_close(row, torch.cat([parts[name] for name in names]), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_light_attention_is_that_of_a_loop_over_sequences() -> None:
+    torch.manual_seed(0)
+    head, hidden = shake(LightAttentionHeadConfig(outputs=3, kernel_size=7).build(12)), _hidden()
+    logits = head(hidden, BATCH.segments, BATCH.residues, len(BATCH))
+    for row, piece in zip(logits, _pieces(hidden), strict=True):
+        features, scores = (
+            functional.conv1d(piece.T[None], side.convolution.weight, side.convolution.bias, padding=3)[0].T
+            for side in (head.features, head.scores)
+        )
+        pooled = torch.cat(((scores.softmax(0) * features).sum(0), features.amax(0)))
+        expected = head.output(functional.gelu(head.dense(head.norm(pooled))))
+        torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", SEQUENCE_HEADS, ids=str)
+def test_no_residues_give_finite_numbers_and_gradients(config: SequenceHeadConfig) -> None:
+    head, hidden = shake(config.build(12)), _hidden(4).requires_grad_()
+    segments, residues = torch.tensor([0, 0, 1, 1]), torch.tensor([False, False, True, True])
+    logits = head(hidden, segments, residues, 2)
+    assert logits.isfinite().all()
+    torch.autograd.backward(logits.sum())
+    assert hidden.grad is not None and hidden.grad.isfinite().all()
+    assert not hidden.grad[:2].any() and hidden.grad[2:].any()
+    assert head(hidden, segments, torch.zeros_like(residues), 2).isfinite().all()
+
+
+def test_pooling_sums_in_float32() -> None:
+    rows = torch.tensor([1.0, 1.0, 2.0], dtype=torch.bfloat16).repeat(1001)[:, None].expand(-1, 2)
+    segments, residues = torch.zeros(3003, dtype=torch.int64), torch.ones(3003, dtype=torch.bool)
+    pooled = PooledHeadConfig(outputs=1).build(2).bfloat16().pool(rows, segments, residues, 1)
+    torch.testing.assert_close(pooled, torch.tensor([[4 / 3, 4 / 3, 4 / 3, 4 / 3, 2.0, 2.0]]), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", SEQUENCE_HEADS, ids=str)
+def test_sequence_head_sees_each_sequence_alone(config: SequenceHeadConfig) -> None:
+    torch.manual_seed(0)
+    head, hidden = shake(config.build(12)), _hidden()
     together = head(hidden, BATCH.segments, BATCH.residues, len(BATCH))
     assert together.shape == (len(LENGTHS), 3)
     for index, piece in enumerate(torch.split(hidden, LENGTHS)):
         residues = torch.tensor([False, *[True] * (len(piece) - 2), False])
         alone = head(piece, torch.zeros(len(piece), dtype=torch.int64), residues, 1)
-        torch.testing.assert_close(alone[0], together[index], atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(alone[0], together[index], atol=2e-6, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_sequence_head_leaves_special_tokens_out() -> None:
+@pytest.mark.parametrize("config", SEQUENCE_HEADS, ids=str)
+def test_sequence_head_leaves_special_tokens_out(config: SequenceHeadConfig) -> None:
     torch.manual_seed(0)
-    head, hidden = shake(SequenceHeadConfig(outputs=2).build(12)), _hidden()
+    head, hidden = shake(config.build(12)), _hidden()
     expected = head(hidden, BATCH.segments, BATCH.residues, len(BATCH))
     hidden[~BATCH.residues] = 1e4
     assert torch.equal(head(hidden, BATCH.segments, BATCH.residues, len(BATCH)), expected)
 
 
 @torch.no_grad()
-def test_learned_average_starts_as_the_plain_one() -> None:
-    head = SequenceHeadConfig(outputs=2).build(12)
-    pooled = pool(_hidden(), head.attention(_hidden()), BATCH.segments, BATCH.residues, len(BATCH))
-    torch.testing.assert_close(pooled[:, :12], pooled[:, 12:24])
+@pytest.mark.parametrize("pooling", ["all", "attention"])
+def test_learned_average_starts_as_the_plain_one(pooling: Pooling) -> None:
+    head = PooledHeadConfig(outputs=2, pooling=pooling).build(12)
+    pooled = head.pool(_hidden(), BATCH.segments, BATCH.residues, len(BATCH))
+    plain = torch.stack([piece.mean(0) for piece in _pieces(_hidden())])
+    torch.testing.assert_close(pooled[:, 12:24] if pooling == "all" else pooled, plain)
 
 
-def test_sequence_head_gradient_is_that_of_a_finite_difference() -> None:
+@pytest.mark.parametrize("config", SEQUENCE_HEADS, ids=str)
+def test_sequence_head_gradient_is_that_of_a_finite_difference(config: SequenceHeadConfig) -> None:
     torch.manual_seed(0)
-    head, hidden = shake(SequenceHeadConfig(outputs=2).build(12).double()), _hidden().double()
+    head, hidden = shake(config.build(12).double()), _hidden().double()
     assert directional_error(head, lambda: head(hidden, BATCH.segments, BATCH.residues, len(BATCH)).pow(3).sum()) < 1e-6
 
 
@@ -99,11 +148,15 @@ def test_language_model_head_lends_the_embedding() -> None:
     assert embedding.grad is not None and embedding.grad.any()
 
 
-@pytest.mark.parametrize("kind", [SequenceHeadConfig, PositionHeadConfig])
-def test_impossible_configs_are_refused(kind: type[SequenceHeadConfig]) -> None:
+@pytest.mark.parametrize("kind", [PooledHeadConfig, LightAttentionHeadConfig, PositionHeadConfig])
+def test_impossible_configs_are_refused(kind: type[PooledHeadConfig]) -> None:
     with pytest.raises(InputError, match="outputs is 0"):
         kind(outputs=0)
     with pytest.raises(InputError, match="dropout is 2"):
         kind(outputs=1, dropout=2)
     with pytest.raises(InputError, match="vocabulary_size is 0"):
         LanguageModelHeadConfig(vocabulary_size=0)
+    with pytest.raises(InputError, match="pooling is 'sum'; choose one of all, mean, max, attention"):
+        PooledHeadConfig(outputs=1, pooling="sum")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="kernel_size 4 has no centre; make it odd"):
+        LightAttentionHeadConfig(outputs=1, kernel_size=4)
