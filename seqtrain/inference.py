@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from seqtrain.batching import Examples, budgeted
 from seqtrain.training import Precision, autocast
 
 Compute = Callable[[Batch], Tensor]
+Pooling = Literal["mean", "max", "none"]
+"""Over the residues of a sequence; "none" keeps them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +34,13 @@ class InferenceConfig:
 
 
 def tokens_per_batch(device: torch.device, precision: Precision) -> int:
-    """What is computed at once. Where attention is padded, one long sequence among short ones takes many times more."""
+    """What is computed at once. Where attention is padded, one long sequence among short ones takes many times more.
+
+    On a CPU, measured with ESM-2 8M on proteins of natural lengths: 2,048 take 3.3 CPU seconds where 256 take 3.6,
+    4,096 take 3.5 and 8,192 take 3.7, as large buffers are handed back to the system and cleared again each time.
+    """
     if device.type == "cpu":
-        return 4096
+        return 2048
     return 65_536 if device.type == "cuda" and precision == "bf16" else 8192
 
 
@@ -51,11 +59,12 @@ def sequence_outputs(network: nn.Module, examples: Examples, config: InferenceCo
     """
     counts = _own_residues(examples)
     totals: NDArray[np.float64] | None = None
-    for batch, logits in _outputs(network, examples, config, network):
-        own = _own_positions(batch)
-        shares = torch.zeros(len(batch)).index_add_(0, batch.segments[own], torch.ones(int(own.sum())))
-        totals = np.zeros((len(counts), logits.shape[1])) if totals is None else totals
-        np.add.at(totals, batch.records.numpy(), logits.double().numpy() * shares.double().numpy()[:, None])
+    with _evaluation(network, config):
+        for batch, logits in _outputs(examples, config, network):
+            own = _own_positions(batch)
+            shares = torch.zeros(len(batch)).index_add_(0, batch.segments[own], torch.ones(int(own.sum())))
+            totals = np.zeros((len(counts), logits.shape[1])) if totals is None else totals
+            np.add.at(totals, batch.records.numpy(), logits.double().numpy() * shares.double().numpy()[:, None])
     assert totals is not None, "a store has at least one record"
     return (totals / np.maximum(counts, 1)[:, None]).astype(np.float32)
 
@@ -68,53 +77,71 @@ def residue_outputs(
     With ``compute``, what it gives for the positions of a batch, (T, K), instead of the network's logits.
     """
     outputs: NDArray[np.float32] | None = None
-    for batch, logits in _outputs(network, examples, config, compute or network):
-        assert batch.targets is not None
-        if outputs is None:
-            outputs = np.zeros((len(examples.store.letters), logits.shape[1]), np.float32)
-        own = _own_positions(batch)
-        outputs[batch.targets[own].numpy()] = logits[own].numpy()
+    with _evaluation(network, config):
+        for batch, logits in _outputs(examples, config, compute or network):
+            assert batch.targets is not None
+            if outputs is None:
+                outputs = np.zeros((len(examples.store.letters), logits.shape[1]), np.float32)
+            own = _own_positions(batch)
+            outputs[batch.targets[own].numpy()] = logits[own].numpy()
     assert outputs is not None, "a store has at least one record"
     return outputs
 
 
 def embeddings(
-    network: nn.Module, examples: Examples, config: InferenceConfig, body: Compute, *, per_residue: bool
+    network: nn.Module, examples: Examples, config: InferenceConfig, body: Compute, pooling: Pooling
 ) -> NDArray[np.float32]:
-    """Hidden states of residues: (total letters, D), or their mean over each sequence, (N, D).
+    """Hidden states of residues: (total letters, D), or their mean or maximum over each sequence, (N, D).
 
-    Special tokens are left out. ``body`` gives (T, D) hidden states of a batch.
+    Special tokens are left out, and each residue counts once, from the window that answers for it: pooled over a
+    sequence of several windows is exactly what its residues' vectors give. ``body`` gives (T, D) for a batch.
     """
-    if per_residue:
+    if pooling == "none":
         return residue_outputs(network, examples, config, body)
     counts = _own_residues(examples)
-    totals: NDArray[np.float64] | None = None
-    for batch, hidden in _outputs(network, examples, config, body):
-        own = _own_positions(batch)
-        sums = torch.zeros(len(batch), hidden.shape[1], dtype=torch.float64)
-        sums.index_add_(0, batch.segments[own], hidden[own].double())
-        totals = np.zeros((len(counts), hidden.shape[1])) if totals is None else totals
-        np.add.at(totals, batch.records.numpy(), sums.numpy())
-    assert totals is not None, "a store has at least one record"
-    return (totals / np.maximum(counts, 1)[:, None]).astype(np.float32)
+    pooled: NDArray[np.float64] | None = None
+    with _evaluation(network, config):
+        for batch, hidden in _outputs(examples, config, body):
+            if pooled is None:
+                pooled = np.full((len(counts), hidden.shape[1]), 0.0 if pooling == "mean" else -np.inf)
+            parts = _pooled(hidden, batch, pooling).numpy()
+            (np.add if pooling == "mean" else np.maximum).at(pooled, batch.records.numpy(), parts)
+    assert pooled is not None, "a store has at least one record"
+    return (pooled / np.maximum(counts, 1)[:, None] if pooling == "mean" else pooled).astype(np.float32)
 
 
-def _outputs(
-    network: nn.Module, examples: Examples, config: InferenceConfig, compute: Compute
-) -> Iterator[tuple[Batch, Tensor]]:
+def _pooled(hidden: Tensor, batch: Batch, pooling: Pooling) -> Tensor:
+    """hidden (T, D) -> (B, D) float64, the sums or the maxima over the residues that each sequence answers for."""
+    own = _own_positions(batch)
+    rows, segments = hidden[own].double(), batch.segments[own]
+    if pooling == "mean":
+        return rows.new_zeros(len(batch), rows.shape[1]).index_add_(0, segments, rows)
+    lowest = rows.new_full((len(batch), rows.shape[1]), -torch.inf)
+    return lowest.scatter_reduce_(0, segments[:, None].expand_as(rows), rows, "amax")
+
+
+@contextmanager
+def _evaluation(network: nn.Module, config: InferenceConfig) -> Iterator[None]:
+    """A network in evaluation mode, without gradients, in the precision asked for, and as it was afterwards.
+
+    Autocast spans all batches, so that it casts the weights once and not once per batch.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode(), autocast(config.device, config.precision):
+            yield
+    finally:
+        network.train(was_training)
+
+
+def _outputs(examples: Examples, config: InferenceConfig, compute: Compute) -> Iterator[tuple[Batch, Tensor]]:
     """Batches whose targets (T,) are the stored letters they answer for, with float32 outputs, on the CPU."""
     indexed = replace(
         examples, targets=np.arange(len(examples.store.letters)), per_residue=True, augmenter=None, weights=None
     )
-    was_training = network.training
-    network.eval()
-    try:
-        for batch in evaluation_batches(indexed, config.tokens_per_batch):
-            with torch.inference_mode(), autocast(config.device, config.precision):
-                outputs = compute(batch.to(config.device)).float().cpu()
-            yield batch, outputs
-    finally:
-        network.train(was_training)
+    for batch in evaluation_batches(indexed, config.tokens_per_batch):
+        yield batch, compute(batch.to(config.device)).float().cpu()
 
 
 def _own_positions(batch: Batch) -> Tensor:

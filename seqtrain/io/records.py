@@ -15,6 +15,7 @@ from seqtrain.alphabet import ALPHABETS, Alphabet
 from seqtrain.errors import InputError
 from seqtrain.io.fasta import read_fasta
 from seqtrain.io.ledger import Ledger
+from seqtrain.io.seen import Seen
 
 BadRecords = Literal["error", "drop"]
 Long = Literal["crop", "window", "drop", "error"]
@@ -147,8 +148,7 @@ class RecordReader:
     """Yield dropped records with no letters, so that a caller can write one row out for every record in."""
 
     def __post_init__(self) -> None:
-        self._identifiers: set[int] = set()
-        self._sequences: set[int] = set()
+        self._identifiers, self._sequences = Seen(), Seen()
         self._tokenless = self.alphabet.tokenless.encode()
         self._standard = (self.alphabet.standard + ("U" if self.alphabet.bases_per_letter == 3 else "")).encode()
 
@@ -223,14 +223,10 @@ class RecordReader:
             self.ledger.add(raw.source, "noted", reason, letters=odd.count(letter), example=raw.identifier)
 
     def _count_duplicates(self, raw: RawRecord) -> None:
-        # Hashes, not texts: 16 bytes or so per record, so that a corpus of millions fits.
-        identifier, sequence = hash(raw.identifier), hash(raw.sequence)
-        if identifier in self._identifiers:
+        if self._identifiers.add(raw.identifier):
             self.ledger.add(raw.source, "noted", "identifier seen before, kept", example=raw.identifier)
-        if sequence in self._sequences:
+        if self._sequences.add(raw.sequence):
             self.ledger.add(raw.source, "noted", "sequence seen before, kept", example=raw.identifier)
-        self._identifiers.add(identifier)
-        self._sequences.add(sequence)
 
 
 def _character(text: bytes, place: int) -> str:
