@@ -28,10 +28,20 @@ from seqtrain_cli.train import run_training
 @click.option("--disturbed-fraction", type=float, help="Of the class labels, replaced by others each epoch (0).")
 @click.option(
     "--sampling",
-    type=click.Choice(["natural", "square-root", "balanced"]),
-    help="Shares of the classes in an epoch; see seqtrain imbalance.",
+    type=click.Choice(["natural", "square-root", "balanced", "weights"]),
+    help="Shares of the classes in an epoch, see seqtrain imbalance; weights: records by their --weight-column.",
+)
+@click.option("--mix", metavar="WORDS", help="Pairs of training sequences: mixup, cutmix, remix (for rare classes).")
+@click.option("--members", type=options.Count(), help="Train an ensemble of so many networks (1).")
+@click.option(
+    "--bagging",
+    type=click.Choice(["none", "bootstrap", "balanced"]),
+    help="What each member is trained on: all records, a bootstrap sample, or as many of each class as the rarest has.",
 )
 @click.option("--epochs", type=options.Count(), help="Budget in passes over the training records.")
+@click.option(
+    "--head", metavar="WORDS", help="pooled-head (the default), pooled-head:pooling=max, light-attention-head …"
+)
 @click.option("--head-learning-rate", type=float, help="Peak rate of the new head.")
 @options.training
 def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,12 +20,15 @@ from seqtrain.alphabet import ALPHABETS, Alphabet
 from seqtrain.config import RunConfig, differences, facts, to_toml
 from seqtrain.errors import InputError
 from seqtrain.io.run_directory import locked, replacing_folder, write_json_atomically, write_text_atomically
+from seqtrain.models.adapter_folder import Adapter, save_adapter
+from seqtrain.models.ensemble import Ensemble, single
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.tasks import Task, task_from_json, task_to_json
 
 _RECORD = "run.json"
 _TASK = "task.json"
+_ENSEMBLE = "ensemble.json"
 MASKED_LM = "masked_lm"
 
 
@@ -32,7 +37,7 @@ class Run:
     """A trained network and what its inputs and outputs mean."""
 
     folder: Path
-    network: Network
+    network: Network | Ensemble
     alphabet: Alphabet
     task: Task | None
     """None for a masked language model."""
@@ -40,6 +45,15 @@ class Run:
     """Letters per window."""
     columns: dict[str, Any]
     """The part that each column of the training table played."""
+
+    @property
+    def single(self) -> Network:
+        """The network, where it is one.
+
+        Raises:
+            InputError: the run is an ensemble.
+        """
+        return single(self.network)
 
 
 def load_run(folder: Path) -> Run:
@@ -49,6 +63,8 @@ def load_run(folder: Path) -> Run:
         InputError: not a run, or one that is not finished.
     """
     _refuse_non_run(folder)
+    if (folder / _ENSEMBLE).exists():
+        return _load_ensemble(folder)
     if not (folder / "model").is_dir() or not (folder / _TASK).exists():
         raise InputError(f"{folder}: the training is not finished; rerun its command to continue it")
     network, tokens = load_network(folder / "model")
@@ -70,6 +86,59 @@ def load_run(folder: Path) -> Run:
     return Run(folder=folder, network=network, alphabet=alphabet, task=task, max_length=max_length, columns=columns)
 
 
+def _load_ensemble(folder: Path) -> Run:
+    """The members of an ensemble as one network, with the task that all of them have."""
+    try:
+        names = [str(name) for name in json.loads((folder / _ENSEMBLE).read_text(encoding="utf-8"))["members"]]
+        inside = bool(names) and all(re.fullmatch(r"members/[\w.-]+", name) and ".." not in name for name in names)
+    except _DAMAGED as error:
+        raise _damaged(folder / _ENSEMBLE, error) from error
+    if not inside:
+        raise InputError(f"{folder / _ENSEMBLE}: must name folders in members/; the folder was changed")
+    members = [load_run(folder / name) for name in names]
+    check_alike(members)
+    networks = []
+    for member in members:
+        assert isinstance(member.network, Network), "check_alike refuses ensembles"
+        networks.append(member.network)
+    return replace(members[0], folder=folder, network=Ensemble(networks).eval())
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Refuse runs that cannot answer together.
+
+    Raises:
+        InputError: names the first two that differ, and in what.
+    """
+    first = runs[0]
+    for run in runs:
+        if isinstance(run.network, Ensemble):
+            raise InputError(f"{run.folder}: is an ensemble itself; name its members instead")
+        if run.task is None:
+            raise InputError(f"{run.folder}: is a masked language model; an ensemble answers with labels")
+        if run.alphabet.name != first.alphabet.name:
+            raise InputError(
+                f"{run.folder}: reads {run.alphabet.name} letters and {first.folder} {first.alphabet.name}; "
+                "an ensemble needs one alphabet"
+            )
+        assert first.task is not None
+        if _meaning(run.task) != _meaning(first.task):
+            raise InputError(
+                f"{run.folder}: its outputs do not mean what those of {first.folder} mean (classes, units, or how "
+                "numbers were scaled); train the members together: seqtrain finetune TABLE --members N"
+            )
+
+
+def _meaning(task: Task) -> dict[str, Any]:
+    """What outputs mean, however they were trained."""
+    return {name: value for name, value in task_to_json(task).items() if name != "trained_loss"}
+
+
+def save_ensemble(folder: Path, members: Sequence[str]) -> None:
+    """Write which runs inside a folder, such as members/1, answer together."""
+    write_json_atomically(folder / _ENSEMBLE, {"members": list(members)})
+
+
 def alphabet_of_run(folder: Path) -> Alphabet:
     """The alphabet of a finished run.
 
@@ -80,6 +149,14 @@ def alphabet_of_run(folder: Path) -> Alphabet:
         return ALPHABETS[json.loads((folder / _TASK).read_text(encoding="utf-8"))["alphabet"]]
     except _DAMAGED as error:
         raise _damaged(folder / _TASK, error) from error
+
+
+def settings_of_run(folder: Path) -> dict[str, Any]:
+    """The settings that a run was started with; none where there is no readable config.toml."""
+    try:
+        return tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -111,15 +188,26 @@ def _refuse_non_run(folder: Path) -> None:
 
 
 def save_model(
-    folder: Path, network: Network, alphabet: Alphabet, task: Task | None, max_length: int, columns: Mapping[str, Any]
+    folder: Path,
+    network: Network,
+    alphabet: Alphabet,
+    task: Task | None,
+    max_length: int,
+    columns: Mapping[str, Any],
+    adapter: Adapter | None = None,
 ) -> None:
     """Write ``model/`` and ``task.json``; the model appears whole or not at all.
+
+    With an adapter, which the network has merged already, only that and the head are written.
 
     Raises:
         RunError: the disk is full.
     """
     with replacing_folder(folder / "model") as partial:
-        save_network(network, partial, alphabet.tokens)
+        if adapter is None:
+            save_network(network, partial, alphabet.tokens)
+        else:
+            save_adapter(partial, adapter, network.body.config, network.head, alphabet.tokens)
     meaning = {
         "task": {"kind": MASKED_LM} if task is None else task_to_json(task),
         "alphabet": alphabet.name,
@@ -212,7 +300,7 @@ def clear_run(folder: Path) -> None:
 RUN_FILES: Sequence[str] = (
     "checkpoints", "model", ".model.partial", "store", ".store.partial", "valid_store", ".valid_store.partial",
     "tensorboard", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "predictions.csv", "report.html",
-    _TASK, _RECORD,
+    "members", _ENSEMBLE, _TASK, _RECORD,
 )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     try:
         partial.mkdir(parents=True)
         yield partial
-        for path in partial.iterdir():
+        for path in filter(Path.is_file, partial.rglob("*")):
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         shutil.rmtree(target, ignore_errors=True)
