@@ -76,9 +76,25 @@ config = click.option(
 
 training = apply(
     click.option("-o", "--output", help="Run directory; by default runs/<command>-<input>."),
-    click.option("--from", "init_from", metavar="RUN", help="Start from a run directory or an ESM-2 folder."),
+    click.option(
+        "--from",
+        "init_from",
+        metavar="RUN",
+        help="Start from a run directory, a folder of ESM-2, ESM-C, BERT or T5, or a name on the Hugging Face hub.",
+    ),
+    click.option("--revision", help="Of a model on the hub: branch, tag or commit; the run keeps the commit."),
+    click.option(
+        "--lora",
+        metavar="WORDS",
+        help="Train adapters only: rank=8,alpha=16,dropout=0.05,targets=query/value,saved=merged or adapter.",
+    ),
     click.option("--model", metavar="WORDS", help="From scratch: transformer, cnn …, such as cnn:kernel_size=7."),
-    click.option("--size", help="From scratch: 100K, 300K, 1M (the default on a CPU), 3M, 8M (on a GPU), 35M …"),
+    click.option("--size", help="From scratch: 100K, 1M (the default on a CPU), 8M (on a GPU) … or any, such as 20M."),
+    click.option(
+        "--initialise",
+        type=click.Choice(["glorot", "he", "lecun", "orthogonal", "fixup"]),
+        help="From scratch: where the weights start, other than each network does by itself.",
+    ),
     alphabet,
     click.option("--max-length", type=Count(), help="Letters; longer sequences are treated as --long says (1022)."),
     click.option("--long", type=click.Choice(["crop", "window", "drop", "error"]), help="What to do with longer ones."),
@@ -88,6 +104,9 @@ training = apply(
         multiple=True,
         metavar="WORDS",
         help="Augment training sequences anew each epoch, such as matrix-substitution:rate=0.05; see seqtrain augment.",
+    ),
+    click.option(
+        "--curriculum", metavar="WORDS", help="shortest-first, length-growth:start=128, easiest-first:column=NAME."
     ),
     click.option("--optimizer", metavar="WORDS", help="adamw (the default), lamb, muon, sgd:momentum=0.9 …"),
     click.option("--schedule", metavar="WORDS", help="warmup-cosine (the default), one-cycle, constant, plateau …"),
@@ -110,6 +129,10 @@ training = apply(
     click.option("--seed", type=int, help="Of everything random (0)."),
     device,
     precision,
+    click.option("--compile", is_flag=True, default=None, help="Compile the layers of a transformer first."),
+    click.option(
+        "--activation-checkpointing", is_flag=True, default=None, help="Less memory, more time: compute layers twice."
+    ),
     click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard events too."),
     config,
     click.option("--overwrite", is_flag=True, help="Start anew what the run directory holds."),

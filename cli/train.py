@@ -12,7 +12,7 @@ from seqtrain.errors import InputError
 from seqtrain_cli.progress import StderrListener
 
 if TYPE_CHECKING:
-    from seqtrain.config import RunConfig
+    from seqtrain.config import Config, RunConfig
 
 
 def run_training(
@@ -25,6 +25,18 @@ def run_training(
     dry_run: bool,
 ) -> None:
     """Read the configuration and train, showing what happens."""
+    config = read_training(kind, config_path, settings)
+    command = shlex.join(["seqtrain", *sys.argv[1:]])
+    with StderrListener() as listener:
+        recipe(config, listener, command=command, overwrite=overwrite, dry_run=dry_run)
+
+
+def read_training(kind: type[Config], config_path: str | None, settings: dict[str, Any]) -> Config:
+    """The configuration of a training whose input is named.
+
+    Raises:
+        InputError: see :func:`seqtrain.config.read_config`; also a finetuning without a table that can be read twice.
+    """
     from seqtrain.config import read_config
 
     config = read_config(kind, Path(config_path) if config_path else None, settings)
@@ -33,6 +45,4 @@ def run_training(
         raise InputError("no table was given; name a CSV, TSV or Parquet file")
     if table == "-":
         raise InputError("-: the table is read more than once, which standard input does not allow; name a file")
-    command = shlex.join(["seqtrain", *sys.argv[1:]])
-    with StderrListener() as listener:
-        recipe(config, listener, command=command, overwrite=overwrite, dry_run=dry_run)
+    return config

@@ -27,9 +27,15 @@ class RunConfig:
     model: str | None = None
     """The network, in words; what they leave out, ``size`` decides."""
     size: str | None = None
-    """Name of a size, such as 1M or 8M."""
+    """Parameters of the body: the name of a size, such as 8M, or any number, such as 20M."""
+    initialise: Literal["glorot", "he", "lecun", "orthogonal", "fixup"] | None = None
+    """Where fresh weights start (see :mod:`seqtrain.models.initialisation`); None: where each network starts them."""
     init_from: str | None = None
-    """A run directory or an ESM-2 folder to take the weights from."""
+    """A run directory, a model folder or a name on the Hugging Face hub to take the weights from."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; None: the main branch, and once resolved the commit that it meant."""
+    lora: str | None = None
+    """Low-rank adapters in the place of training every weight, in words (see :mod:`seqtrain.models.adapters`)."""
     max_length: int = 1022
     """Letters; longer sequences are handled as ``long`` says."""
     long: Long = "window"
@@ -46,6 +52,8 @@ class RunConfig:
     """When to end before the last step, in words."""
     on_nan: Literal["stop", "skip", "rollback"] = "stop"
     """What happens when a loss or gradient is not finite."""
+    curriculum: str | None = None
+    """What is shown first, or how long the crops are, in words (see :mod:`seqtrain.curriculum`)."""
     augment: tuple[str, ...] = ()
     """Augmenters of the training sequences, in words (see :mod:`seqtrain.augment.policy`), one after the other."""
     steps: int | None = None
@@ -63,6 +71,10 @@ class RunConfig:
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    """Compile the layers of transformers, which takes a minute at first."""
+    activation_checkpointing: bool = False
+    """Compute layers twice instead of keeping what happened inside them: less memory, about a third more time."""
     tensorboard: bool = False
 
 
@@ -96,9 +108,20 @@ class FinetuneConfig(RunConfig):
     """In words; None: the loss of the task."""
     disturbed_fraction: float = 0.0
     """Of the class labels, replaced by others drawn anew each epoch (DisturbLabel)."""
-    sampling: Literal["natural", "square-root", "balanced"] = "natural"
-    """Shares of the classes in an epoch: as they are, by the square root of their sizes, or all alike."""
+    sampling: Literal["natural", "square-root", "balanced", "weights"] = "natural"
+    """Shares of the classes in an epoch: as they are, by the square root of their sizes, or all alike; or records by
+    their weights, which are then left out of the loss."""
+    mix: str | None = None
+    """How pairs of training sequences are mixed, in words (see :mod:`seqtrain.mixing`)."""
+    members: int = 1
+    """Networks of an ensemble, which predicts by their mean."""
+    bagging: Literal["none", "bootstrap", "balanced"] = "none"
+    """Records that each member is trained on: all, a bootstrap sample, or as many of each class as the rarest has."""
+    member: int | None = None
+    """Which member of an ensemble this run is, from 0 on; set by the ensemble."""
     epochs: int | None = None
+    head: str | None = None
+    """What turns hidden states into one answer per sequence, in words; None: pooled-head."""
     head_learning_rate: float | None = None
 
 
@@ -169,7 +192,7 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
 _POSITIVE = (
     "max_length", "steps", "tokens_per_step", "tokens_per_microbatch", "learning_rate", "head_learning_rate",
-    "num_evaluations", "residues", "epochs",
+    "num_evaluations", "residues", "epochs", "members",
 )  # fmt: skip
 _FRACTIONS = ("warmup_fraction", "dropout", "masked_fraction", "disturbed_fraction")
 
@@ -220,8 +243,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-_NOT_DECIDING = ("output", "tensorboard", "inputs", "valid", "table", "init_from")
-"""Where things lie does not matter: the contents of the inputs are compared by their hashes."""
+_NOT_DECIDING = ("output", "tensorboard", "inputs", "valid", "table", "init_from", "activation_checkpointing")
+"""Where things lie does not matter: the contents of the inputs are compared by their hashes. Nor does what is kept in
+memory: activation checkpointing changes no number."""
 
 
 def facts(config: RunConfig) -> dict[str, Any]:

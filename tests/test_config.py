@@ -85,7 +85,7 @@ def test_an_unknown_key_gets_its_nearest_match(tmp_path: Path) -> None:
         f"{tmp_path / 'c.toml'}: unknown key 'learning_rat'; did you mean 'learning_rate'?"
     )
     message = refusal(tmp_path, "zzzzzz = 1")
-    assert "unknown key 'zzzzzz'; choose from alphabet, augment, average, bad_records, " in message
+    assert "unknown key 'zzzzzz'; choose from activation_checkpointing, alphabet, augment, average, " in message
     assert "unknown key 'epochs'" in refusal(tmp_path, "epochs = 1"), "a key of the other command"
 
 

@@ -14,7 +14,7 @@ from seqtrain.curriculum import EasiestFirst, LengthGrowth, ShortestFirst
 from seqtrain.errors import InputError
 from seqtrain.fitting import Silent
 from seqtrain.orders import EasyFirst, Weighted
-from seqtrain.recipes.finetune import prepare_finetuning
+from seqtrain.recipes.finetuning import prepare_finetuning
 from seqtrain.recipes.training_examples import with_curriculum
 from tests.corpora import examples_of, proteins
 

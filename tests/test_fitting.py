@@ -22,7 +22,7 @@ from seqtrain.checkpoint import Progress
 from seqtrain.draws import Draws
 from seqtrain.fitting import Training, fit
 from seqtrain.losses import MeanSquaredError
-from seqtrain.models.heads import SequenceHeadConfig
+from seqtrain.models.heads import PooledHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.objectives import Score, Supervised
@@ -110,7 +110,7 @@ def training_of(
 ) -> Training:
     """A training of a tiny network whose evaluation after some step is given, and notes the weights it sees."""
     torch.manual_seed(0)
-    network = build(TransformerConfig(width=16, depth=1, num_heads=2), SequenceHeadConfig(outputs=1, dropout=0.2))
+    network = build(TransformerConfig(width=16, depth=1, num_heads=2), PooledHeadConfig(outputs=1, dropout=0.2))
     watcher.network = network
     targets = np.random.default_rng(1).normal(size=(RECORDS, 1)).astype(np.float32)
 

@@ -15,7 +15,7 @@ from seqtrain.errors import RunError
 from seqtrain.largest_batch import is_out_of_memory
 from seqtrain.losses import MeanSquaredError
 from seqtrain.models.cnn import CNNConfig
-from seqtrain.models.heads import SequenceHeadConfig
+from seqtrain.models.heads import PooledHeadConfig
 from seqtrain.models.network import build
 from seqtrain.objectives import Score, Supervised
 from seqtrain.optimizers import AdamW
@@ -46,7 +46,7 @@ def trained(largest: int, error: Exception, said: list[str]) -> tuple[list[torch
     sequences = proteins([10 + i % 30 for i in range(40)])
     examples = examples_of(sequences, targets=np.linspace(-1, 1, 40).astype(np.float32)[:, None])
     torch.manual_seed(0)
-    network = build(CNNConfig(width=16, depth=1), SequenceHeadConfig(outputs=1, dropout=0.0))
+    network = build(CNNConfig(width=16, depth=1), PooledHeadConfig(outputs=1, dropout=0.0))
     budget = MicrobatchBudget(400)
     steps = (
         Microbatches(step, examples, budget) for step, _ in zip(steps_from(examples, 400, 0, 0), range(3), strict=False)

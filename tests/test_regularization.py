@@ -11,7 +11,7 @@ from torch import nn
 
 from seqtrain.errors import InputError
 from seqtrain.models.cnn import CNNConfig
-from seqtrain.models.heads import SequenceHeadConfig
+from seqtrain.models.heads import PooledHeadConfig
 from seqtrain.models.network import build
 from seqtrain.optimizers import SGD
 from seqtrain.regularization import (
@@ -36,7 +36,7 @@ ALL: list[Regularizer] = [
 def network(seed: int = 0) -> nn.Module:
     """A network with matrices, kernels, norms and an embedding, and a gradient on each parameter but those frozen."""
     torch.manual_seed(seed)
-    made = build(CNNConfig(width=8, depth=2), SequenceHeadConfig(outputs=3)).double()
+    made = build(CNNConfig(width=8, depth=2), PooledHeadConfig(outputs=3)).double()
     made.body.blocks[0].down.requires_grad_(False)
     for parameter in made.parameters():
         if parameter.requires_grad:

@@ -14,7 +14,7 @@ from seqtrain.batch import Batch
 from seqtrain.batching import microbatches, steps_from
 from seqtrain.draws import Draws
 from seqtrain.losses import MeanSquaredError
-from seqtrain.models.heads import SequenceHeadConfig
+from seqtrain.models.heads import PooledHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.objectives import Score, Supervised
@@ -68,7 +68,7 @@ class Sometimes:
 def run(optimizer: Optimizer, schedule: Schedule, objective: Any = None, **loop: Any) -> Any:
     """The optimiser, and reports one after the other."""
     torch.manual_seed(0)
-    network = build(TransformerConfig(width=16, depth=1, num_heads=2), SequenceHeadConfig(outputs=1, dropout=0.0))
+    network = build(TransformerConfig(width=16, depth=1, num_heads=2), PooledHeadConfig(outputs=1, dropout=0.0))
     built = optimizer.build(network)
     steps = steps_from(EXAMPLES, 48, 0, seed=0)
     data = [list(microbatches(next(steps), EXAMPLES, 10**6)) for _ in range(STEPS)]

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from seqtrain.batch import Batch
 from seqtrain.errors import InputError
+from seqtrain.models.backbone import Backbone, BackboneConfig
 from seqtrain.models.cnn import CNN, CNNConfig
+from seqtrain.models.embedding import mixture
+from seqtrain.models.gated_transformer import GatedTransformer, GatedTransformerConfig
 from seqtrain.models.heads import (
     LanguageModelHead,
     LanguageModelHeadConfig,
@@ -20,11 +23,13 @@ from seqtrain.models.heads import (
     SequenceHead,
     SequenceHeadConfig,
 )
+from seqtrain.models.residual_cnn import ResidualCNN, ResidualCNNConfig
 from seqtrain.models.transformer import Transformer, TransformerConfig
+from seqtrain.models.unet import UNet, UNetConfig
 
-BodyConfig = TransformerConfig | CNNConfig
+BodyConfig = TransformerConfig | CNNConfig | ResidualCNNConfig | GatedTransformerConfig | UNetConfig | BackboneConfig
 HeadConfig = LanguageModelHeadConfig | SequenceHeadConfig | PositionHeadConfig
-Body = Transformer | CNN
+Body = Transformer | CNN | ResidualCNN | GatedTransformer | UNet | Backbone
 Head = LanguageModelHead | SequenceHead | PositionHead
 
 
@@ -46,11 +51,14 @@ class Network(nn.Module):
             (M, V) at batch.decode, or (T, V) without it, from a language model head; (B, K) from a sequence head;
             (T, K) from a position head.
         """
+        inputs = batch.inputs
+        if batch.other_inputs is not None and batch.input_shares is not None:
+            inputs = mixture(inputs, batch.other_inputs, batch.input_shares, self.body.config.vocabulary_size)
         if isinstance(self.head, LanguageModelHead):
-            hidden = self.body(batch.inputs, batch.boundaries, batch.decode)
+            hidden = self.body(inputs, batch.boundaries, batch.decode)
             logits: Tensor = self.head(hidden, self.body.token_embedding)
             return logits
-        hidden = self.body(batch.inputs, batch.boundaries)
+        hidden = self.body(inputs, batch.boundaries)
         # In full precision also under autocast: bf16 would round predictions to 8 bits, and rank most of them equal.
         with torch.autocast(hidden.device.type, enabled=False):
             if isinstance(self.head, SequenceHead):

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from seqtrain.errors import InputError
+from seqtrain.models.adapter_folder import ADAPTER_CONFIG, load_adapted
+from seqtrain.models.backbone import Backbone
+from seqtrain.models.backbone_folder import BACKBONE_TYPES, load_backbone, save_backbone
 from seqtrain.models.esm import load_esm, save_esm
+from seqtrain.models.esmc import MODEL_TYPE as ESMC_MODEL_TYPE
+from seqtrain.models.esmc import fits_esmc, has_spare_rows, load_esmc, save_esmc
+from seqtrain.models.gated_transformer import GatedTransformer
 from seqtrain.models.heads import LanguageModelHead, LanguageModelHeadConfig
 from seqtrain.models.loaded import LoadedBody
 from seqtrain.models.network import (
@@ -23,6 +29,7 @@ from seqtrain.models.network import (
     to_dict,
 )
 from seqtrain.models.transformer import Transformer
+from seqtrain.models.weightless import weightless
 from seqtrain.models.weights import (
     WEIGHTS,
     check_state,
@@ -96,10 +103,9 @@ def start_network(loaded: LoadedBody, head_config: HeadConfig) -> Network:
 
     Fresh weights are drawn from torch's global generator: call torch.manual_seed first.
     """
-    with torch.device("meta"):  # no weights are drawn that would be overwritten at once
+    with weightless():  # no weights are drawn that would be overwritten at once
         body = loaded.config.build()
-    body.to_empty(device="cpu")
-    body.load_state_dict(loaded.body_state)
+    body.load_state_dict({name: tensor.clone() for name, tensor in loaded.body_state.items()}, assign=True)
     head = build_head(body, head_config)
     if isinstance(head, LanguageModelHead) and loaded.lm_head_state is not None:
         head.load_state_dict(loaded.lm_head_state)
@@ -107,18 +113,24 @@ def start_network(loaded: LoadedBody, head_config: HeadConfig) -> Network:
 
 
 def save_body(folder: Path, body: Body, lm_head: LanguageModelHead | None, tokens: Sequence[str]) -> None:
-    """Write a body, and its language model head if it has one: a transformer in the layout of ESM-2, others in our own.
+    """Write a body, and its language model head if it has one: in the layout of ESM-2, of ESM C, or in our own.
 
     Raises:
         InputError: tokens that are not as many as the body's vocabulary.
     """
-    if len(tokens) != body.config.vocabulary_size:
+    if len(tokens) != body.config.vocabulary_size and not has_spare_rows(body, tokens):
         raise InputError(
             f"{folder}: {len(tokens)} tokens for a body with vocabulary_size {body.config.vocabulary_size}; "
             "save a model with the tokens of its own alphabet"
         )
+    if isinstance(body, Backbone):
+        save_backbone(folder, body, lm_head, tokens)
+        return
     if isinstance(body, Transformer):
         save_esm(folder, body, lm_head, tokens)
+        return
+    if isinstance(body, GatedTransformer) and fits_esmc(lm_head):
+        save_esmc(folder, body, lm_head, tokens)
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer_config.json").unlink(missing_ok=True)
@@ -131,7 +143,7 @@ def save_body(folder: Path, body: Body, lm_head: LanguageModelHead | None, token
 
 
 def load_body(folder: Path, tokens: Sequence[str] | None = None) -> LoadedBody:
-    """Read a body written by :func:`save_body`, or a folder in the layout of ESM-2 by anybody.
+    """Read a body written by :func:`save_body`, or a folder in the layout of ESM-2 or ESM C by anybody.
 
     Args:
         folder: with config.json, model.safetensors or its shards, and perhaps vocab.txt.
@@ -142,7 +154,13 @@ def load_body(folder: Path, tokens: Sequence[str] | None = None) -> LoadedBody:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a model")
+    if (folder / ADAPTER_CONFIG).exists():
+        return load_adapted(folder, tokens, load_body)
     settings = read_json(folder / "config.json")
+    if settings.get("model_type") in BACKBONE_TYPES:
+        return load_backbone(folder, tokens)
+    if settings.get("model_type") == ESMC_MODEL_TYPE:
+        return load_esmc(folder, tokens)
     if settings.get("model_type") != OWN_MODEL_TYPE:
         return load_esm(folder, tokens)
     plain = settings.get("body")
@@ -159,7 +177,7 @@ def load_body(folder: Path, tokens: Sequence[str] | None = None) -> LoadedBody:
         if part not in states:
             raise InputError(f"{folder / WEIGHTS}: {name} is neither body nor lm_head; the file is damaged")
         states[part][rest] = tensor
-    with torch.device("meta"):
+    with weightless():
         shapes = {name: tensor.shape for name, tensor in config.build().state_dict().items()}
     check_state(states["body"], shapes, {}, folder)
     return LoadedBody(

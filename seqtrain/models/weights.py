@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -131,6 +132,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if tensor.dtype in (torch.float16, torch.bfloat16):
             tensors[name] = tensor.float()
     return tensors
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the SHA-256 of every safetensors file of a folder, in the order of their names."""
+    digests = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def check_state(

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from seqtrain.device import choose_device, choose_precision
-from seqtrain.embed import write_embeddings
+from seqtrain.embed import FloatName, Form, write_embeddings
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener
-from seqtrain.inference import InferenceConfig
+from seqtrain.inference import InferenceConfig, Pooling
 from seqtrain.io.columns import find_columns
 from seqtrain.io.compressed import Source
 from seqtrain.io.delimited import Table, read_table, unique_names, write_table
@@ -22,8 +22,9 @@ from seqtrain.io.inputs import Input, read_input
 from seqtrain.io.ledger import Ledger
 from seqtrain.io.records import BadRecords, Long, RawRecord, Record, RecordReader, nucleotide_fraction
 from seqtrain.labeled import LabeledData, read_labeled
-from seqtrain.predict import Predictor
-from seqtrain.run import Run, load_run
+from seqtrain.predict import Predictor, load_run_or_model
+from seqtrain.recipes.networks import describe
+from seqtrain.run import Run, environment
 from seqtrain.scoring import Scored, score_set
 from seqtrain.tasks import Task, kind_of
 
@@ -41,6 +42,16 @@ class ApplyConfig:
     bad_records: BadRecords = "error"
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    """What of the hidden states is written."""
+
+    layers: tuple[int, ...] = (-1,)
+    """See :meth:`seqtrain.predict.Predictor.embed`."""
+    pooling: Pooling = "mean"
+    dtype: FloatName = "float32"
 
 
 def predict_file(source: Source, output: Source, config: ApplyConfig, listener: Listener) -> None:
@@ -68,22 +79,46 @@ def predict_file(source: Source, output: Source, config: ApplyConfig, listener: 
 
 
 def embed_file(
-    source: Source, output: Path, config: ApplyConfig, listener: Listener, *, layer: int = -1, per_residue: bool = False
+    source: Source, output: Path, config: ApplyConfig, listener: Listener, embedding: EmbedConfig | None = None
 ) -> None:
-    """Embed every record of a FASTA or table into a ``.npz`` file, see :func:`seqtrain.embed.write_embeddings`.
+    """Embed every record of a FASTA or table into a file, see :func:`seqtrain.embed.write_embeddings`.
 
     Raises:
         InputError: input or an output name that cannot be used, or a layer that the model does not have.
     """
+    embedding = embedding or EmbedConfig()
     run, predictor = _load(config, listener)
+    form = Form(
+        width=predictor.embedding_width(embedding.layers),
+        per_residue=embedding.pooling == "none",
+        dtype=embedding.dtype,
+        facts=_embedding_facts(run, predictor, config, embedding),
+    )
     given = _read(source, run, config)
     ledger = Ledger()
     records = _reader(config, run, ledger)(_checked(given.records, run, config))
-    rows = predictor.embed(records, layer=layer, per_residue=per_residue)
-    count = write_embeddings(output, rows, width=run.network.body.width, per_residue=per_residue)
+    rows = predictor.embed(records, layers=embedding.layers, pooling=embedding.pooling)
+    count = write_embeddings(output, rows, form)
     _close(ledger, listener)
     noun = "record" if count == 1 else "records"
-    listener.say(f"wrote {output}: embeddings of {count:,} {noun}, width {run.network.body.width}")
+    listener.say(f"wrote {output}: embeddings of {count:,} {noun}, width {form.width}")
+
+
+def _embedding_facts(run: Run, predictor: Predictor, config: ApplyConfig, embedding: EmbedConfig) -> dict[str, Any]:
+    """How embeddings are made, for whoever finds the file later."""
+    return {
+        "made_by": f"seqtrain {environment()['seqtrain']}",
+        "run": str(config.run),
+        "network": describe(run.single),
+        "alphabet": run.alphabet.name,
+        "layers": list(predictor.layer_numbers(embedding.layers)),
+        "depth": run.single.body.config.depth,
+        "pooling": embedding.pooling,
+        "special_tokens": "left out",
+        "max_length": run.max_length,
+        "windows": "longer sequences in overlapping windows, each residue from the one in which it sees more context",
+        "precision": predictor.config.precision,
+    }
 
 
 def evaluate_file(
@@ -128,7 +163,7 @@ def _names(data: LabeledData) -> list[str]:
 def _load(config: ApplyConfig, listener: Listener) -> tuple[Run, Predictor]:
     if config.max_length is not None and config.max_length < 1:
         raise InputError(f"--max-length {config.max_length}: must be greater than 0")
-    run = load_run(Path(config.run))
+    run = load_run_or_model(Path(config.run))
     run = replace(run, max_length=config.max_length or run.max_length)
     if config.alphabet not in ("auto", run.alphabet.name):
         raise InputError(f"--alphabet {config.alphabet}: {run.folder} was trained on the {run.alphabet.name} alphabet")

@@ -9,7 +9,7 @@ from seqtrain.errors import InputError
 from seqtrain.fitting import Listener
 from seqtrain.imbalance import ClassTable
 from seqtrain.io.delimited import read_table
-from seqtrain.recipes.finetune import read_training_table
+from seqtrain.recipes.finetuning import read_training_table
 from seqtrain.recipes.training_core import training_counts
 from seqtrain.tasks import Classification, MultiLabel, ResidueClassification
 

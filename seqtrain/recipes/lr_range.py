@@ -9,7 +9,7 @@ from seqtrain.config import FinetuneConfig, PretrainConfig
 from seqtrain.fitting import Listener
 from seqtrain.io.run_directory import write_json_atomically, write_text_atomically
 from seqtrain.lr_range import RangeResult, RangeTest, range_picture
-from seqtrain.recipes.finetune import prepare_finetuning
+from seqtrain.recipes.finetuning import prepare_finetuning
 from seqtrain.recipes.pretrain import prepare_pretraining
 
 

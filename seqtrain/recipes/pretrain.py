@@ -24,28 +24,33 @@ from seqtrain.io.records import expand_paths
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.models.network import Network
 from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.recipes.adapters import finished_adapter, lora_of
 from seqtrain.recipes.augmentation import training_augmenter
 from seqtrain.recipes.corpus import Corpus, first_sequences, read_corpus
 from seqtrain.recipes.networks import (
     Origin,
     body_config,
+    check_language_model,
     check_origin,
     choose_alphabet,
     describe,
     digests_of,
     lm_head_config,
-    load_origin,
     make_network,
+    origin_of,
+    same_origin_as_before,
 )
 from seqtrain.recipes.report import pretrain_report
 from seqtrain.recipes.training_core import (
     averaging_of,
     optimizer_of,
+    prepare_layers,
     regularizers_of,
     schedule_of,
     stopping_of,
     with_found_rate,
 )
+from seqtrain.recipes.training_examples import with_curriculum
 from seqtrain.run import finish_run, opened_run, save_model
 from seqtrain.spans import Spans
 from seqtrain.training import LoopConfig, mean_score
@@ -86,10 +91,11 @@ def pretrain(
         if config.learning_rate == "auto":
             training = with_found_rate(training, output, listener)
         progress = fit(training, output, listener, tensorboard=config.tensorboard)
+        assert isinstance(training.network, Network)
+        adapter = finished_adapter(training.network, config, setup.origin)
         results = _results(config, training, corpus, progress.step)
         results["seconds"] = round(time.monotonic() - started, 1)
-        assert isinstance(training.network, Network)
-        save_model(output, training.network, setup.alphabet, None, config.max_length, {})
+        save_model(output, training.network, setup.alphabet, None, config.max_length, {}, adapter)
         pretrain_report(output, results)
         finish_run(output, results)
     listener.say(
@@ -122,12 +128,15 @@ def _set_up(config: PretrainConfig, listener: Listener) -> _Setup:
         raise InputError("no FASTA file was given; name one or more, such as proteins.fasta.gz")
     train_paths, valid_paths = (paths[:-1], paths[-1:]) if config.valid else (paths, [])
     output = Path(config.output or f"runs/pretrain-{_stem(train_paths[0])}")
-    origin = load_origin(config.init_from) if config.init_from else None
-    check_origin(origin, config.alphabet, config.model, config.size)
+    origin = same_origin_as_before(origin_of(config, listener.say), config, output, listener.say)
+    check_language_model(origin)
+    lora_of(config)
+    check_origin(origin, config.alphabet, config.model, config.size, config.initialise)
     alphabet = choose_alphabet(origin, config.alphabet, first_sequences(train_paths), str(train_paths[0]))
     device, why = choose_device(config.device)
     listener.say(f"device: {why}")
-    config = _settle(replace(config, output=str(output), alphabet=alphabet.name), origin)
+    commit = origin.commit if origin else None
+    config = _settle(replace(config, output=str(output), alphabet=alphabet.name, revision=commit), origin)
     return _Setup(config, train_paths, valid_paths, origin, alphabet, device)
 
 
@@ -180,10 +189,13 @@ def _prepare(setup: _Setup, corpus: Corpus) -> Training:
     )
     dropout = settled(config.dropout)
     fresh = None if origin else body_config(str(config.model), str(config.size), alphabet, dropout)
-    network = make_network(origin, fresh, lm_head_config(origin, fresh), config.seed, dropout)
+    network = make_network(
+        origin, fresh, lm_head_config(origin, fresh), config.seed, dropout, lora_of(config), config.initialise
+    )
     if origin is None or origin.body.lm_head_state is None:
         _start_at_letter_frequencies(network, corpus, alphabet)
     network.to(device)
+    prepare_layers(network, config)
     loop = LoopConfig(
         device=device,
         precision=choose_precision(config.precision, device),
@@ -193,7 +205,10 @@ def _prepare(setup: _Setup, corpus: Corpus) -> Training:
     )
     # A step beyond one epoch would only repeat what it has seen.
     tokens_per_step = min(settled(config.tokens_per_step), int(examples.num_tokens.sum()))
-    num_steps = config.steps or num_steps_for(examples, tokens_per_step, _num_examples(config, examples), config.seed)
+    num_examples = _num_examples(config, examples, tokens_per_step)
+    if config.curriculum is not None:
+        examples = with_curriculum(config.curriculum, examples, num_examples)
+    num_steps = config.steps or num_steps_for(examples, tokens_per_step, num_examples, config.seed)
     schedule = schedule_of(config, num_steps)
     num_steps = schedule.num_steps
     objective = MaskedLanguageModel(alphabet, config.masked_fraction)
@@ -220,8 +235,10 @@ def _prepare(setup: _Setup, corpus: Corpus) -> Training:
     )
 
 
-def _num_examples(config: PretrainConfig, examples: Examples) -> float:
+def _num_examples(config: PretrainConfig, examples: Examples, tokens_per_step: int) -> float:
     """Examples that the budget of residues holds; without a budget, small corpora are passed over at most 20 times."""
+    if config.steps is not None:
+        return config.steps * tokens_per_step / float(examples.num_tokens.mean())
     residues = int(examples.num_tokens.sum()) - examples.encoder.num_special * len(examples)
     default = _DEFAULT_RESIDUES["gpu" if config.device.startswith("cuda") else "cpu"]
     budget = config.residues or min(default, _MAX_PASSES * residues)
@@ -248,7 +265,7 @@ def masked_lm_measures(
 def _start_at_letter_frequencies(network: Network, corpus: Corpus, alphabet: Alphabet) -> None:
     """Set the output bias to the log frequencies, so that the first steps are not spent on learning them."""
     counts = corpus.train_counts[alphabet.standard_ids] + 1
-    bias = torch.full((len(alphabet.tokens),), float(np.log(1 / counts.sum())))
+    bias = torch.full(network.head.bias.shape, float(np.log(1 / counts.sum())))  # type: ignore[arg-type]
     bias[torch.from_numpy(alphabet.standard_ids)] = torch.from_numpy(np.log(counts / counts.sum())).float()
     with torch.no_grad():
         network.head.bias.copy_(bias)  # type: ignore[operator]

@@ -20,6 +20,9 @@ from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
 from seqtrain.losses import Quantized, check_loss, read_loss
 from seqtrain.lr_range import RangeTest, range_picture
+from seqtrain.models.checkpointing import checkpoint_layers
+from seqtrain.models.compiling import compile_layers
+from seqtrain.models.network import Network
 from seqtrain.optimizers import Optimizer
 from seqtrain.regularization import Regularization
 from seqtrain.schedules import Plateau, Schedule, shortened
@@ -30,6 +33,18 @@ from seqtrain.words import read_words
 _PROVISIONAL_RATE = 1e-3
 """Of an optimiser whose rate is still to be found; only its ratio to other rates counts."""
 _FOUND_RATE = "lr_range.json"
+
+
+def prepare_layers(network: Network, config: RunConfig) -> None:
+    """Compile the layers of a network, or let them keep less in memory, as the configuration says.
+
+    Raises:
+        InputError: layers that cannot be compiled, or no compiler.
+    """
+    if config.compile:
+        compile_layers(network.body)
+    if config.activation_checkpointing:
+        checkpoint_layers(network.body)
 
 
 def peak_rate(rate: float | Literal["auto"]) -> float:

@@ -10,22 +10,36 @@ from numpy.typing import NDArray
 from seqtrain.alphabet import PROTEIN
 from seqtrain.batching import Examples
 from seqtrain.encode import Tokens
-from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs
+from seqtrain.inference import InferenceConfig, Pooling, embeddings, residue_outputs, sequence_outputs
 from seqtrain.io.records import Record
 from seqtrain.io.store import SequenceStore
 from seqtrain.models.cnn import CNNConfig
-from seqtrain.models.heads import PositionHeadConfig, SequenceHeadConfig
-from seqtrain.models.network import BodyConfig, build
+from seqtrain.models.gated_transformer import GatedTransformerConfig
+from seqtrain.models.heads import PooledHeadConfig, PositionHeadConfig
+from seqtrain.models.light_attention import LightAttentionHeadConfig
+from seqtrain.models.network import BodyConfig, build, language_model_head
+from seqtrain.models.residual_cnn import ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
+from seqtrain.models.unet import UNetConfig
 from seqtrain.spans import Spans
+from seqtrain.training import Precision
+from tests.models.backbones import small_config
 
 BODIES: list[BodyConfig] = [
     TransformerConfig(width=32, depth=2, num_heads=4, dropout=0.5),
+    GatedTransformerConfig(width=32, depth=2, num_heads=4, dropout=0.5),
     CNNConfig(width=32, depth=3, dropout=0.5),
+    ResidualCNNConfig(width=32, depth=3, norm="batch", dropout=0.5, drop_block=0.2, shake_drop=0.3),
+    UNetConfig(width=32, levels=3, growth=1.5, dropout=0.5),
+    small_config("bert", PROTEIN.tokens, dropout=0.5),
+    small_config("t5", PROTEIN.tokens, dropout=0.5),
 ]
 LENGTHS = (1, 2, 9, 40, 40, 77, 130)
 MAX_LENGTH = 50
 CONFIG = InferenceConfig(device=torch.device("cpu"))
+BF16_BOUND = 0.02
+"""Of the length of a vector; docs/embeddings.md states it. bf16 rounds by up to 0.004, layer after layer, and products
+of matrices of other sizes may be summed in another order."""
 
 
 def _sequences() -> list[NDArray[np.uint8]]:
@@ -43,10 +57,12 @@ def _examples(sequences: list[NDArray[np.uint8]]) -> Examples:
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
 @pytest.mark.parametrize(
-    "head", [SequenceHeadConfig(outputs=3), PositionHeadConfig(outputs=3)], ids=["sequence", "residue"]
+    "head",
+    [PooledHeadConfig(outputs=3), LightAttentionHeadConfig(outputs=3), PositionHeadConfig(outputs=3)],
+    ids=["pooled", "light attention", "residue"],
 )
 def test_batch_mates_and_order_never_change_an_output(
-    body: BodyConfig, head: SequenceHeadConfig | PositionHeadConfig
+    body: BodyConfig, head: PooledHeadConfig | LightAttentionHeadConfig | PositionHeadConfig
 ) -> None:
     torch.manual_seed(1)
     network = build(body, head)
@@ -68,3 +84,30 @@ def test_batch_mates_and_order_never_change_an_output(
         np.testing.assert_allclose(single, whole, atol=1e-5)
     assert np.abs(together[0][0] - together[1][0]).max() > 1e-3, "different sequences must give different outputs"
     assert network.training, "the mode the network came in is given back"
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
+@pytest.mark.parametrize("pooling", ["none", "mean", "max"])
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", BF16_BOUND)])
+def test_batch_mates_and_order_change_embeddings_within_a_bound(
+    body: BodyConfig, pooling: Pooling, precision: Precision, bound: float
+) -> None:
+    torch.manual_seed(1)
+    network = build(body, language_model_head(body))
+    config = InferenceConfig(device=torch.device("cpu"), precision=precision)
+
+    def vectors(sequences: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        examples = _examples(sequences)
+        found = embeddings(network, examples, config, lambda b: network.body(b.inputs, b.boundaries), pooling)
+        return np.split(found, examples.store.offsets[1:-1] if pooling == "none" else np.arange(1, len(sequences)))
+
+    sequences = _sequences()
+    together, backwards = vectors(sequences), vectors(sequences[::-1])[::-1]
+    for index, sequence in enumerate(sequences):
+        (alone,) = vectors([sequence])
+        lengths = np.linalg.norm(alone, axis=1)
+        assert alone.dtype == np.float32 and len(alone) == (len(sequence) if pooling == "none" else 1)
+        for other in (together[index], backwards[index]):
+            assert (np.linalg.norm(other - alone, axis=1) <= bound * lengths).all()
+    first, second = together[0][0], together[1][0]
+    assert np.linalg.norm(first - second) > 3 * bound * np.linalg.norm(first), "else the bound would say nothing"

@@ -17,14 +17,19 @@ from seqtrain.io.records import Record
 from seqtrain.io.store import SequenceStore
 from seqtrain.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from seqtrain.models.cnn import CNNConfig
-from seqtrain.models.heads import LanguageModelHeadConfig, PositionHeadConfig, SequenceHeadConfig
-from seqtrain.models.network import BodyConfig, HeadConfig, build
+from seqtrain.models.gated_transformer import GatedTransformerConfig
+from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
+from seqtrain.models.light_attention import LightAttentionHeadConfig
+from seqtrain.models.network import BodyConfig, HeadConfig, build, language_model_head
+from seqtrain.models.residual_cnn import ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
+from seqtrain.models.unet import UNetConfig
 from seqtrain.objectives import MaskedLanguageModel, Objective, Score, Supervised
 from seqtrain.optimizers import AdamW
 from seqtrain.schedules import WarmupCosine
 from seqtrain.spans import Spans
 from seqtrain.training import LoopConfig, StepReport, train_steps
+from tests.models.backbones import small_config
 
 RNG = np.random.default_rng(3)
 LENGTHS = RNG.integers(3, 60, size=24)
@@ -51,22 +56,25 @@ CASES: dict[str, tuple[Objective, HeadConfig, np.ndarray | None, bool]] = {
     "masked_lm": (MaskedLanguageModel(PROTEIN), LanguageModelHeadConfig(vocabulary_size=33), None, False),
     "regression": (
         Supervised(MeanSquaredError()),
-        SequenceHeadConfig(outputs=2, dropout=0.0),
+        PooledHeadConfig(outputs=2, dropout=0.0),
         np.where(RNG.random((24, 2)) < 0.2, np.nan, RNG.normal(size=(24, 2))).astype(np.float32),
         False,
     ),
     "classification": (
-        Supervised(CrossEntropy()), SequenceHeadConfig(outputs=3, dropout=0.0), RNG.integers(0, 3, 24), False,
+        Supervised(CrossEntropy()), PooledHeadConfig(outputs=3, dropout=0.0), RNG.integers(0, 3, 24), False,
+    ),
+    "light attention": (
+        Supervised(CrossEntropy()), LightAttentionHeadConfig(outputs=3, dropout=0.0), RNG.integers(0, 3, 24), False,
     ),
     "multilabel": (
         Supervised(BinaryCrossEntropy()),
-        SequenceHeadConfig(outputs=4, dropout=0.0),
+        PooledHeadConfig(outputs=4, dropout=0.0),
         RNG.integers(0, 2, (24, 4)).astype(np.float32),
         False,
     ),
     "ranking": (
         Ranking(),
-        SequenceHeadConfig(outputs=1, dropout=0.0),
+        PooledHeadConfig(outputs=1, dropout=0.0),
         RNG.normal(size=(24, 1)).astype(np.float32),
         False,
     ),
@@ -77,7 +85,14 @@ CASES: dict[str, tuple[Objective, HeadConfig, np.ndarray | None, bool]] = {
         True,
     ),
 }  # fmt: skip
-BODIES: list[BodyConfig] = [TransformerConfig(width=32, depth=2, num_heads=4), CNNConfig(width=32, depth=2)]
+BODIES: list[BodyConfig] = [
+    TransformerConfig(width=32, depth=2, num_heads=4),
+    GatedTransformerConfig(width=32, depth=2, num_heads=4),
+    CNNConfig(width=32, depth=2),
+    ResidualCNNConfig(width=32, depth=2, stages=2, norm="group"),
+    UNetConfig(width=32),
+    small_config("bert", PROTEIN.tokens),
+]
 
 
 def _one_step(body: BodyConfig, case: str, tokens_per_microbatch: int) -> tuple[list[torch.Tensor], StepReport, int]:
@@ -94,7 +109,7 @@ def _one_step(body: BodyConfig, case: str, tokens_per_microbatch: int) -> tuple[
         seed=5,
     )
     torch.manual_seed(0)
-    network = build(body, head)
+    network = build(body, language_model_head(body) if isinstance(head, LanguageModelHeadConfig) else head)
     step = next(steps_from(examples, 700, 0, 5))
     batches = list(microbatches(step, examples, tokens_per_microbatch))
     optimizer = AdamW(learning_rate=1e-3).build(network)

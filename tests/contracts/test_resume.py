@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from seqtrain import scoring
+from seqtrain.alphabet import PROTEIN
 from seqtrain.config import FinetuneConfig, PretrainConfig
 from seqtrain.errors import Stopped
 from seqtrain.fitting import Silent
+from seqtrain.models.heads import PositionHeadConfig
+from seqtrain.models.network import build
+from seqtrain.models.pretrained import save_network
+from seqtrain.models.transformer import TransformerConfig
 from seqtrain.recipes.finetune import finetune
 from seqtrain.recipes.pretrain import pretrain
 from seqtrain.training import StepReport
@@ -97,6 +103,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "disturbed": {"disturbed_fraction": 0.3, "loss": "dice"},
     "ranking": {"target": ("number",), "loss": "pairwise-ranking", "dropout": 0.3},
     "quantized": {"target": ("number",), "loss": "quantized:num_bins=4", "average": "ema:decay=0.5,correction=warm-up"},
+    "light attention": {"head": "light-attention-head:kernel_size=5", "dropout": 0.3},
+    "u-net": {"model": "u-net:levels=2,stochastic_depth=0.2,norm=batch", "head": "pooled-head:pooling=attention"},
+    "adapters": {"lora": "rank=2,dropout=0.3", "init_from": "base", "size": None},
     "stopped early": {"stop_early": "patience:evaluations=1,min_delta=9", "num_evaluations": 6, "average": "ema"},
 }
 
@@ -112,6 +121,13 @@ def numbers(inputs: Path) -> Path:
         lines.append(f"{row['sequence']},{row['family']},{share},{('train', 'train', 'valid', 'test')[index % 4]}")
     (inputs / "numbers.csv").write_text("\n".join([*lines, ""]))
     return inputs / "numbers.csv"
+
+
+def base_in(folder: Path) -> Path:
+    """A folder with an ESM-2 of random weights."""
+    torch.manual_seed(0)
+    save_network(build(TransformerConfig.of_size("100K"), PositionHeadConfig(outputs=1)), folder, PROTEIN.tokens)
+    return folder
 
 
 def left_behind(run: Path) -> dict[str, Any]:
@@ -137,6 +153,8 @@ def test_every_part_of_the_training_core_goes_on_as_if_left_alone(
         "tokens_per_step": 300, "tokens_per_microbatch": 100, "num_evaluations": 4, "learning_rate": 2e-3,
     }  # fmt: skip
     settings |= VARIANTS[name]
+    if "init_from" in settings:
+        settings["init_from"] = str(base_in(tmp_path / settings["init_from"]))
     finetune(FinetuneConfig(output=str(tmp_path / "alone"), **settings), Silent())
     whole = left_behind(tmp_path / "alone")
     last = max(row["step"] for row in whole["metrics"])

@@ -11,7 +11,8 @@ import torch
 from seqtrain.batch import Batch
 from seqtrain.errors import InputError
 from seqtrain.models.cnn import CNNConfig
-from seqtrain.models.heads import LanguageModelHeadConfig, PositionHeadConfig, SequenceHeadConfig
+from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig, SequenceHeadConfig
+from seqtrain.models.light_attention import LightAttentionHeadConfig
 from seqtrain.models.network import (
     BodyConfig,
     HeadConfig,
@@ -21,13 +22,20 @@ from seqtrain.models.network import (
     to_dict,
 )
 from seqtrain.models.transformer import TransformerConfig
+from seqtrain.models.unet import UNetConfig
 from tests.models.packs import LENGTHS, draw_sequences, pack, shake
 
 BODIES: list[BodyConfig] = [
     TransformerConfig(width=16, depth=2, num_heads=2, dropout=0.1),
     CNNConfig(width=16, depth=3, dilations=(1, 2)),
+    UNetConfig(width=16, levels=2, growth=1.5, kernel_size=3),
 ]
-HEADS: list[HeadConfig] = [LanguageModelHeadConfig(), SequenceHeadConfig(outputs=3), PositionHeadConfig(outputs=4)]
+HEADS: list[HeadConfig] = [
+    LanguageModelHeadConfig(),
+    PooledHeadConfig(outputs=3),
+    LightAttentionHeadConfig(outputs=3, kernel_size=3),
+    PositionHeadConfig(outputs=4),
+]
 
 
 def test_the_lists_above_have_every_member() -> None:
@@ -65,7 +73,7 @@ def test_gradients_reach_every_parameter(body: BodyConfig, head: HeadConfig) -> 
 def test_only_a_language_model_head_decodes() -> None:
     decode = torch.tensor([1, 7, 40])
     sequences = draw_sequences()
-    for head, rows in zip(HEADS, (3, len(LENGTHS), sum(LENGTHS)), strict=True):
+    for head, rows in zip(HEADS, (3, len(LENGTHS), len(LENGTHS), sum(LENGTHS)), strict=True):
         assert len(build(BODIES[0], head)(pack(sequences, decode))) == rows
 
 
@@ -100,8 +108,8 @@ def test_two_vocabularies_in_one_network_are_refused() -> None:
         build(BODIES[0], LanguageModelHeadConfig(vocabulary_size=20))
 
 
-@pytest.mark.parametrize("head", [SequenceHeadConfig(outputs=1), PositionHeadConfig(outputs=1)])
-def test_heads_answer_in_full_precision_under_autocast(head: SequenceHeadConfig | PositionHeadConfig) -> None:
+@pytest.mark.parametrize("head", [PooledHeadConfig(outputs=1), PositionHeadConfig(outputs=1)])
+def test_heads_answer_in_full_precision_under_autocast(head: PooledHeadConfig | PositionHeadConfig) -> None:
     torch.manual_seed(0)
     network = build(TransformerConfig(width=32, depth=1, num_heads=2), head).eval()
     boundaries = torch.arange(0, 2001, 5)

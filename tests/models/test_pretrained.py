@@ -15,15 +15,23 @@ from torch import Tensor
 from seqtrain.alphabet import DNA, PROTEIN
 from seqtrain.errors import InputError
 from seqtrain.models.cnn import CNNConfig
-from seqtrain.models.heads import LanguageModelHeadConfig, PositionHeadConfig, SequenceHeadConfig
+from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
+from seqtrain.models.light_attention import LightAttentionHeadConfig
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
 from seqtrain.models.pretrained import load_body, load_esm, load_network, save_network, start_network
 from seqtrain.models.transformer import TransformerConfig
+from seqtrain.models.unet import UNetConfig
 from tests.models.packs import draw_sequences, pack, shake
 
 TRANSFORMER = TransformerConfig(width=16, depth=2, num_heads=2, dropout=0.1)
 CONVOLUTIONAL = CNNConfig(width=16, depth=3, dilations=(1, 2))
-HEADS: list[HeadConfig] = [LanguageModelHeadConfig(), SequenceHeadConfig(outputs=3), PositionHeadConfig(outputs=4)]
+ENCODER_DECODER = UNetConfig(width=16, growth=1.5, norm="batch")
+HEADS: list[HeadConfig] = [
+    LanguageModelHeadConfig(),
+    PooledHeadConfig(outputs=3, pooling="max"),
+    LightAttentionHeadConfig(outputs=3),
+    PositionHeadConfig(outputs=4),
+]
 BATCH = pack(draw_sequences())
 
 
@@ -39,7 +47,9 @@ def saved(tmp_path: Path) -> Path:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("body", [TRANSFORMER, CONVOLUTIONAL], ids=lambda config: type(config).__name__)
+@pytest.mark.parametrize(
+    "body", [TRANSFORMER, CONVOLUTIONAL, ENCODER_DECODER], ids=lambda config: type(config).__name__
+)
 @pytest.mark.parametrize("head", HEADS, ids=lambda config: type(config).__name__)
 def test_a_reloaded_network_gives_the_same_bits(body: BodyConfig, head: HeadConfig, tmp_path: Path) -> None:
     network = _network(body, head)
@@ -91,7 +101,7 @@ def test_start_network_keeps_the_body_and_draws_a_new_head(saved: Path) -> None:
     states = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        states.append(start_network(loaded, SequenceHeadConfig(outputs=2)).state_dict())
+        states.append(start_network(loaded, PooledHeadConfig(outputs=2)).state_dict())
     original = _network().body.state_dict()
     assert all(torch.equal(states[0][f"body.{name}"], value) for name, value in original.items())
     assert torch.equal(states[0]["head.dense.weight"], states[1]["head.dense.weight"])
@@ -240,7 +250,7 @@ def test_unusable_weights_are_refused(case: str, saved: Path) -> None:
     [
         ({"auto_map": {"AutoModel": "code.Model"}}, "auto_map would change which code runs"),
         ({"_attn_implementation_internal": "evil/kernel"}, "_attn_implementation_internal would change"),
-        ({"model_type": "bert"}, "model_type is 'bert'; only 'esm' can be read"),
+        ({"model_type": "gpt2"}, "model_type is 'gpt2'; only 'esm' can be read"),
         ({"model_type": "gone"}, "model_type is None"),
         ({"position_embedding_type": "absolute"}, "position_embedding_type is 'absolute', but must be 'rotary'"),
         ({"position_embedding_type": "gone"}, "position_embedding_type is None"),

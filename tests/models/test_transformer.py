@@ -285,5 +285,5 @@ def test_impossible_configs_are_refused(changes: dict[str, Any], message: str) -
 
 
 def test_unknown_size_lists_the_choices() -> None:
-    with pytest.raises(InputError, match=r"'9M'; choose one of 100K, .*3B"):
-        TransformerConfig.of_size("9M")
+    with pytest.raises(InputError, match=r"'huge'; choose one of 100K, .*3B, or any number of parameters, such as 20M"):
+        TransformerConfig.of_size("huge")

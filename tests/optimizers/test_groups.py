@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from seqtrain.models.cnn import CNNConfig
-from seqtrain.models.heads import LanguageModelHeadConfig, SequenceHeadConfig
+from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.optimizers import AdamW, Muon
@@ -29,7 +29,7 @@ def groups_of(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
-@pytest.mark.parametrize("head", [SequenceHeadConfig(outputs=3), LanguageModelHeadConfig()])
+@pytest.mark.parametrize("head", [PooledHeadConfig(outputs=3), LanguageModelHeadConfig()])
 @pytest.mark.parametrize("name", MEMBERS)
 def test_matrices_alone_decay(name: str, body: BodyConfig, head: HeadConfig) -> None:
     network = build(body, head)
@@ -46,7 +46,7 @@ def test_matrices_alone_decay(name: str, body: BodyConfig, head: HeadConfig) -> 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_the_head_has_its_own_rate(name: str) -> None:
-    network = build(TRANSFORMER, SequenceHeadConfig(outputs=2))
+    network = build(TRANSFORMER, PooledHeadConfig(outputs=2))
     member = replace(MEMBERS[name], learning_rate=1e-4)
     found = groups_of(network, replace(member, head_learning_rate=1e-3).build(network))
     for each, group in found.items():
@@ -58,7 +58,7 @@ def test_the_head_has_its_own_rate(name: str) -> None:
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
 @pytest.mark.parametrize("name", MEMBERS)
 def test_rates_fall_with_the_distance_from_the_head(name: str, body: BodyConfig) -> None:
-    network = build(body, SequenceHeadConfig(outputs=2))
+    network = build(body, PooledHeadConfig(outputs=2))
     layers = LAYERS[type(body).__name__]
     distances = {"body.embedding.": 3, f"{layers}.0.": 2, f"{layers}.1.": 1, "body.final_norm.": 0}
     member = replace(MEMBERS[name], learning_rate=1e-2, head_learning_rate=0.5, layer_decay=0.8)
@@ -94,7 +94,7 @@ def test_layers_within_a_head_are_none_of_the_body() -> None:
 
 @pytest.mark.parametrize("name", [name for name, member in MEMBERS.items() if not isinstance(member, Muon)])
 def test_frozen_parameters_are_left_out(name: str) -> None:
-    network = build(TRANSFORMER, SequenceHeadConfig(outputs=2))
+    network = build(TRANSFORMER, PooledHeadConfig(outputs=2))
     assert isinstance(network, Network)
     network.body.requires_grad_(False)
     optimizer = MEMBERS[name].build(network)
