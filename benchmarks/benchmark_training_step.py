@@ -1,221 +1,232 @@
-"""Seconds per masked language model training step, packed here and padded in transformers, in alternation.
+"""Residues per second of masked language model training, here and by the Trainer of transformers, in turns.
 
-Run from the root of the repository::
+Run from the root of the repository, on cores that nothing else uses::
 
-    python benchmarks/benchmark_training_step.py
-    python benchmarks/benchmark_training_step.py --data proteins.fasta --longest 1022 --dtype bfloat16
+    python benchmarks/benchmark_training_step.py --longest 512
+    python benchmarks/benchmark_training_step.py --longest 1022 --precision bf16 --data proteins.fasta.gz
+    python benchmarks/benchmark_training_step.py --longest 1022 --defaults
 
-Both sides train a model of one shape on the same sequences and the same masked positions with AdamW. The peer is
-``EsmForMaskedLM`` as it comes: a padded rectangle, sdpa attention, logits at every position. Here the sequences are
-packed, and the last layer and the head run at masked positions only. Believe the result only of an idle machine:
-"load_before", the processes that were running before, must be near 0.
+Both sides train a model of one shape on the same sequences of natural lengths, 16 to an update, in one process, one
+update here after each update there. The peer is transformers' ``Trainer`` with ``EsmForMaskedLM`` and
+``DataCollatorForLanguageModeling``: its time is that of its own loop from the end of one update to the end of the next,
+which a callback takes. Ours is that of ``train_steps`` for the next update, reading and batching included. With
+``--defaults`` each side has the batches that it makes when nobody asks for others: 2,048 tokens here, 8 sequences
+there.
+
+Believe the seconds of the wall only of idle cores; the ratio of processor seconds stands beside them. "share of the
+matrix rate" is what our updates compute per second, against products of matrices of their shape measured in between.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean, median
+from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from Bio.SeqIO.FastaIO import SimpleFastaParser
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-from transformers import EsmConfig, EsmForMaskedLM
+from peer_trainer import InOrder, lengths_of, masked_lm_trainer, on_every_step
+from timing import natural_proteins, write_report
 
 from seqtrain.alphabet import PROTEIN
-from seqtrain.batch import Batch
+from seqtrain.batching import Examples, MicrobatchBudget, Microbatches, Step, steps_from
+from seqtrain.encode import Tokens
+from seqtrain.io.fasta import read_fasta
+from seqtrain.io.records import Record
+from seqtrain.io.store import SequenceStore
+from seqtrain.models.compiling import compile_layers
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
+from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.optimizers import AdamW
+from seqtrain.schedules import Constant
+from seqtrain.spans import Spans
+from seqtrain.training import LoopConfig, StepReport, train_steps
 
-RESULTS = Path(__file__).parent / "results" / "training_step.json"
-MEDIAN_LENGTH, SPREAD = 300, 0.6
-"""Lengths without --data: log-normal, near those of Swiss-Prot (median about 300 residues)."""
-MASKED_FRACTION = 0.15
-CLS, PAD, EOS, MASK = (PROTEIN.vocabulary.id(token) for token in ("<cls>", "<pad>", "<eos>", "<mask>"))
-
-
-@dataclass(frozen=True)
-class Step:
-    """The sequences of one step, packed."""
-
-    inputs: Tensor
-    """(T,) ids, masked."""
-    boundaries: Tensor
-    """(B + 1,)"""
-    decode: Tensor
-    """(M,) masked positions."""
-    targets: Tensor
-    """(M,) their ids before masking."""
+GOALS = {(512, "fp32"): 2.0, (512, "bf16"): 2.8, (1022, "fp32"): 4.5, (1022, "bf16"): 3.5}
+DEFAULTS_GOAL = 5.0
+WARM_UP = 2
+"""Updates of each side that are not counted."""
+MICROBATCH = 2048
+"""Tokens; what ``seqtrain pretrain`` takes on a CPU."""
 
 
-def read_residues(path: Path | None, longest: int, count: int, generator: np.random.Generator) -> list[Tensor]:
-    """Ids of ``count`` sequences of at most ``longest`` residues, from a FASTA file or drawn."""
-    if path is None:
-        lengths = np.exp(generator.normal(np.log(MEDIAN_LENGTH), SPREAD, count)).astype(int).clip(20, longest)
-        return [torch.from_numpy(generator.choice(PROTEIN.standard_ids, length)) for length in lengths]
-    with path.open() as lines:
-        texts = [text.upper() for _, text in SimpleFastaParser(lines)]
-    texts = [text for text in texts if 0 < len(text) <= longest]
-    chosen = (texts[index] for index in generator.integers(0, len(texts), count))
-    return [
-        torch.from_numpy(PROTEIN.vocabulary.lookup[PROTEIN.pack(text.encode())].astype(np.int64)) for text in chosen
-    ]
+@dataclass
+class Measured:
+    """What the counted updates of both sides took, update by update."""
+
+    residues: dict[str, list[int]] = field(default_factory=lambda: {"ours": [], "peer": []})
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {"ours": [], "peer": []})
+    processor_seconds: dict[str, list[float]] = field(default_factory=lambda: {"ours": [], "peer": []})
+    flops: list[float] = field(default_factory=list)
+    """Of our updates."""
+    matrix_rate: list[float] = field(default_factory=list)
+    """FLOP per second, after each update."""
+
+    def add(self, side: str, residues: int, wall: float, processor: float) -> None:
+        self.residues[side].append(residues)
+        self.seconds[side].append(wall)
+        self.processor_seconds[side].append(processor)
+
+    def rate(self, side: str, seconds: dict[str, list[float]]) -> float:
+        """Median residues per second."""
+        return median(n / s for n, s in zip(self.residues[side], seconds[side], strict=True))
 
 
-def make_step(sequences: list[Tensor], generator: np.random.Generator) -> Step:
-    """Add special tokens and mask a fixed share of the residues of all sequences."""
-    framed = [torch.cat((torch.tensor([CLS]), ids, torch.tensor([EOS]))) for ids in sequences]
-    boundaries = torch.tensor([0, *(len(ids) for ids in framed)]).cumsum(0)
-    inputs = torch.cat(framed)
-    residues = ((inputs != CLS) & (inputs != EOS)).nonzero().squeeze(1)
-    chosen = generator.permutation(len(residues))[: max(1, round(MASKED_FRACTION * len(residues)))]
-    decode = residues[torch.from_numpy(np.sort(chosen))]
-    targets = inputs[decode]
-    inputs[decode] = MASK
-    return Step(inputs, boundaries, decode, targets)
+def texts_of(path: Path | None, longest: int, count: int, seed: int) -> list[str]:
+    """``count`` proteins of at most ``longest`` residues, from a FASTA file or drawn; the order is the seed's."""
+    texts = natural_proteins(2 * count) if path is None else [record.sequence.decode() for record in read_fasta(path)]
+    texts = [text.upper() for text in texts if len(text) <= longest]
+    order = np.random.default_rng(seed).permutation(len(texts))[:count]
+    return [texts[index] for index in order]
 
 
-def packed_trainer(config: TransformerConfig, autocast: Callable[[], torch.autocast]) -> Callable[[Step], float]:
-    """One training step of this library; returns the loss."""
-    network = build(config, LanguageModelHeadConfig())
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+def examples_of(texts: list[str]) -> Examples:
+    """The texts as training examples, each whole."""
+    records = [Record(f"r{i}", PROTEIN.pack(text.encode()), "", "") for i, text in enumerate(texts)]
+    store = SequenceStore.in_memory(records, PROTEIN)
+    return Examples(store=store, spans=Spans.whole(np.arange(len(store)), store.lengths), encoder=Tokens(PROTEIN))
 
-    def train(step: Step) -> float:
-        num_sequences = len(step.boundaries) - 1
-        batch = Batch(
-            inputs=step.inputs,
-            boundaries=step.boundaries,
-            letters=torch.zeros(len(step.inputs), dtype=torch.uint8),
-            records=torch.arange(num_sequences),
-            keys=torch.zeros(num_sequences, dtype=torch.int64),
-            decode=step.decode,
+
+def in_file_order(examples: Examples, batch_size: int) -> Iterator[Step]:
+    """Updates of ``batch_size`` examples, one after the other."""
+    for start in range(0, len(examples), batch_size):
+        units = np.arange(start, min(start + batch_size, len(examples)))
+        yield Step(units, np.zeros(len(units), np.int64), start + len(units))
+
+
+def our_reports(examples: Examples, steps: Iterator[Step], options: argparse.Namespace) -> Iterator[StepReport]:
+    """The loop of seqtrain over these updates."""
+    torch.manual_seed(options.seed)
+    network = build(TransformerConfig.of_size(options.size), LanguageModelHeadConfig())
+    if options.compile:
+        compile_layers(network)
+    optimizer = AdamW(learning_rate=1e-4).build(network)
+    budget = MicrobatchBudget(MICROBATCH)
+    batches = (Microbatches(step, examples, budget) for step in steps)
+    loop = LoopConfig(device=torch.device("cpu"), precision=options.precision)
+    return train_steps(network, MaskedLanguageModel(PROTEIN), batches, optimizer, Constant(num_steps=10**6), loop)
+
+
+def flops_of(config: TransformerConfig, lengths: list[int], masked: float) -> float:
+    """Multiplications and additions of one update, forward and backward (three times the forward ones).
+
+    Per position and layer 24 D^2 in linear layers and 4 L D in attention; in the last layer queries, output and
+    feed-forward part, and the language model head, at masked positions only.
+    """
+    width, positions, squares = config.width, sum(lengths), sum(length**2 for length in lengths)
+    linear = 24 * width**2 * positions * (config.depth - 1) + (4 * positions + 20 * masked) * width**2
+    attention = 4 * width * (squares * (config.depth - 1) + masked * squares / positions)
+    head = masked * (2 * width**2 + 2 * width * config.vocabulary_size)
+    return 3.0 * (linear + attention + head)
+
+
+def matrix_rate(width: int, precision: str) -> float:
+    """FLOP per second of the forward product of the feed-forward part, for one microbatch."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    rows, weight = torch.randn(MICROBATCH, width).to(dtype), torch.randn(4 * width, width).to(dtype)
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        torch.nn.functional.linear(rows, weight)
+        taken.append(time.perf_counter() - start)
+    return float(8 * MICROBATCH * width**2 / min(taken))
+
+
+def measure(texts: list[str], options: argparse.Namespace) -> Measured:
+    """Let the Trainer train, and ours take one update after each of its."""
+    examples, measured = examples_of(texts), Measured()
+    config = TransformerConfig.of_size(options.size)
+    peer_batch = 8 if options.defaults else options.batch_size
+    steps = steps_from(examples, MICROBATCH, 0, 0) if options.defaults else in_file_order(examples, peer_batch)
+    reports = our_reports(examples, steps, options)
+    peer_lengths = [lengths_of(texts[start : start + peer_batch]) for start in range(0, len(texts), peer_batch)]
+    clock = [time.perf_counter(), time.process_time()]
+
+    def one_each(number: int) -> None:
+        wall, processor = time.perf_counter() - clock[0], time.process_time() - clock[1]
+        start, start_processor = time.perf_counter(), time.process_time()
+        report = next(reports)
+        ours, ours_processor = time.perf_counter() - start, time.process_time() - start_processor
+        if number >= WARM_UP:
+            measured.add("peer", sum(peer_lengths[number]), wall, processor)
+            measured.add("ours", report.num_residues, ours, ours_processor)
+            lengths = [length + 2 for length in peer_lengths[number]]
+            if not options.defaults:
+                measured.flops.append(flops_of(config, lengths, report.count))
+            measured.matrix_rate.append(matrix_rate(config.width, options.precision))
+        clock[:] = time.perf_counter(), time.process_time()
+
+    with tempfile.TemporaryDirectory() as folder:
+        bf16 = options.precision == "bf16"
+        trainer = masked_lm_trainer(
+            InOrder, config, texts, Path(folder), per_device_train_batch_size=peer_batch, bf16=bf16
         )
-        with autocast():
-            loss = cross_entropy(network(batch).float(), step.targets)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.item()
-
-    return train
+        trainer.add_callback(on_every_step(one_each))
+        clock[:] = time.perf_counter(), time.process_time()
+        trainer.train()
+    return measured
 
 
-def padded_trainer(config: TransformerConfig, autocast: Callable[[], torch.autocast]) -> Callable[[Step], float]:
-    """One training step of the peer; returns the loss."""
-    peer = EsmForMaskedLM(
-        EsmConfig(
-            vocab_size=config.vocabulary_size,
-            mask_token_id=MASK,
-            pad_token_id=PAD,
-            hidden_size=config.width,
-            num_hidden_layers=config.depth,
-            num_attention_heads=config.num_heads,
-            intermediate_size=config.inner_width,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-            layer_norm_eps=config.layer_norm_eps,
-            position_embedding_type="rotary",
-            token_dropout=True,
-        )
-    ).train()
-    optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-4)
-
-    def train(step: Step) -> float:
-        pieces = list(torch.split(step.inputs, step.boundaries.diff().tolist()))
-        labels = torch.full_like(step.inputs, -100).scatter(0, step.decode, step.targets)
-        goals = list(torch.split(labels, step.boundaries.diff().tolist()))
-        ids = torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True, padding_value=PAD)
-        rectangle = torch.nn.utils.rnn.pad_sequence(goals, batch_first=True, padding_value=-100)
-        with autocast():
-            loss = peer(input_ids=ids, attention_mask=(ids != PAD).long(), labels=rectangle).loss
-        torch.autograd.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
-        return float(loss.item())
-
-    return train
-
-
-def alternate(trainers: dict[str, Callable[[Step], float]], steps: list[Step]) -> Iterator[tuple[str, float]]:
-    """(side, seconds) of each step, the sides taking turns in going first; the first step of each is not counted."""
-    names = list(trainers)
-    for number, step in enumerate(steps):
-        for name in names if number % 2 else reversed(names):
-            start = time.perf_counter()
-            trainers[name](step)
-            if number:
-                yield name, time.perf_counter() - start
-
-
-def commit() -> str | None:
-    """The commit that is checked out; None outside a repository."""
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return answer.stdout.strip() if answer.returncode == 0 else None
+def result_of(measured: Measured, texts: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of a measurement."""
+    batch = 8 if options.defaults else options.batch_size
+    batches = [lengths_of(texts[start : start + batch]) for start in range(0, len(texts), batch)]
+    goal = DEFAULTS_GOAL if options.defaults else GOALS.get((options.longest, options.precision))
+    result: dict[str, Any] = {"updates_counted": len(measured.seconds["ours"])}
+    for name, seconds in (("seconds", measured.seconds), ("processor_seconds", measured.processor_seconds)):
+        rates = {side: measured.rate(side, seconds) for side in ("ours", "peer")}
+        result[f"residues_per_{name[:-1]}"] = {side: round(rate, 1) for side, rate in rates.items()}
+        result["ratio" if name == "seconds" else "ratio_of_processor_time"] = round(rates["ours"] / rates["peer"], 3)
+    if not options.defaults:
+        ratios = [p / o for p, o in zip(measured.seconds["peer"], measured.seconds["ours"], strict=True)]
+        result["ratio_quartiles"] = [round(float(value), 3) for value in np.quantile(ratios, [0.25, 0.75])]
+        shares = [
+            flops / seconds / rate
+            for flops, seconds, rate in zip(measured.flops, measured.seconds["ours"], measured.matrix_rate, strict=True)
+        ]
+        result["share_of_matrix_rate"] = round(median(shares), 3)
+    result["matrix_gigaflops"] = round(median(measured.matrix_rate) / 1e9, 1)
+    result["padding_ratio_of_peer"] = round(mean(max(row) * len(row) / sum(row) for row in batches), 3)
+    return {**result, "goal": goal, "reached": None if goal is None else result["ratio"] >= goal}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="FASTA file of proteins; without it lengths are drawn")
-    parser.add_argument("--size", default="8M", help="a size of TransformerConfig.of_size")
-    parser.add_argument("--longest", type=int, default=510, help="most residues of a sequence")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=5, help="counted steps of each side")
+    parser.add_argument("--data", type=Path, help="FASTA file of proteins; without it they are drawn")
+    parser.add_argument("--size", default="8M", help="a size of the transformer")
+    parser.add_argument("--longest", type=int, default=512, help="most residues of a sequence")
+    parser.add_argument("--batch-size", type=int, default=16, help="sequences per update")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--defaults", action="store_true", help="the batches that each side makes by itself")
+    parser.add_argument("--compile", action="store_true", help="compile our layers, as seqtrain --compile does")
+    parser.add_argument("--updates", type=int, default=20, help="counted updates of each side")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="autocast to this")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-
-    load = os.getloadavg()[0]
     torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    generator = np.random.default_rng(options.seed)
-    num_steps = options.repeats + 1
-    sequences = read_residues(options.data, options.longest, num_steps * options.batch_size, generator)
-    steps = [
-        make_step(sequences[number * options.batch_size :][: options.batch_size], generator)
-        for number in range(num_steps)
-    ]
-    config = TransformerConfig.of_size(options.size)
-
-    def autocast() -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=options.dtype == "bfloat16")
-
-    trainers = {"packed": packed_trainer(config, autocast), "padded": padded_trainer(config, autocast)}
-    seconds: dict[str, list[float]] = {name: [] for name in trainers}
-    for name, taken in alternate(trainers, steps):
-        seconds[name].append(taken)
-    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
-    ratios = [padded / packed for padded, packed in zip(seconds["padded"], seconds["packed"], strict=True)]
-    result = {
-        "setting": {name: str(value) for name, value in vars(options).items() if name not in ("out", "data")},
-        "sequences": "drawn" if options.data is None else options.data.name,
-        "positions_per_step": statistics.mean(len(step.inputs) for step in steps),
-        "seconds_per_step": {name: round(value, 4) for name, value in medians.items()},
-        "speedup": round(statistics.median(ratios), 3),
-        "speedup_range": [round(min(ratios), 3), round(max(ratios), 3)],
-        "peer": f"transformers {transformers.__version__} EsmForMaskedLM",
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "load_before": round(load, 2),
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2))
+    batch = 8 if options.defaults else options.batch_size
+    texts = texts_of(options.data, options.longest, batch * (options.updates + WARM_UP), options.seed)
+    result = result_of(measure(texts, options), texts, options)
+    for name, value in result.items():
+        print(f"{name:<32}{value}")
+    mode = "defaults" if options.defaults else options.precision
+    write_report(
+        f"training_step_{options.longest}_{mode}{'_compiled' if options.compile else ''}",
+        "masked language model training, ESM-2 shape",
+        packages=("seqtrain", "torch", "transformers", "accelerate"),
+        peer="transformers Trainer, EsmForMaskedLM, DataCollatorForLanguageModeling",
+        threads=options.threads,
+        sequences="drawn" if options.data is None else options.data.name,
+        size=options.size,
+        **result,
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from seqtrain.errors import InputError
 from seqtrain.models.attention import Attention, Packing, activation_dtype
 from seqtrain.models.checks import require_fraction, require_positive, require_whole
 from seqtrain.models.rotary import Rotary, rotate
+from seqtrain.models.scaling import transformer_shape
 
 TRAINED_MASKED_FRACTION = 0.15 * 0.8
 """Share of <mask> among the positions that ESM-2 saw in training, which its token dropout rescales to."""
@@ -65,13 +66,13 @@ class TransformerConfig:
 
     @classmethod
     def shape(cls, size: str) -> dict[str, Any]:
-        """The fields that a named size decides.
+        """The fields that a size decides: one of :data:`SIZES`, or any number of parameters, such as 20M.
 
         Raises:
-            InputError: an unknown size.
+            InputError: neither a name nor a number.
         """
         if size not in SIZES:
-            raise InputError(f"there is no transformer of size {size!r}; choose one of {', '.join(SIZES)}")
+            return transformer_shape(size, "transformer", SIZES, _parameters)
         named = SIZES[size]
         return {"width": named.width, "depth": named.depth, "num_heads": named.num_heads}
 
@@ -106,6 +107,10 @@ SIZES: dict[str, TransformerConfig] = {
 for laptops, with 102 thousand, 339 thousand, 1.0 million and 3.1 million parameters in the body."""
 
 
+def _parameters(width: int, depth: int) -> int:
+    return depth * (12 * width**2 + 13 * width) + 35 * width
+
+
 class TransformerLayer(nn.Module):
     """Attention and feed-forward, each after its layer norm and added to the residual stream."""
 
@@ -127,22 +132,35 @@ class TransformerLayer(nn.Module):
         self, hidden: Tensor, angles: tuple[Tensor, Tensor], attention: Attention, decode: Tensor | None
     ) -> Tensor:
         """hidden (T, D) -> (T, D), or (M, D) when only the positions in decode (M,) are wanted."""
+        query, key, value = self.project(hidden, angles, decode)
+        if decode is not None:
+            hidden = hidden.index_select(0, decode)
+        return self.finish(hidden, attention(query, key, value))
+
+    def project(
+        self, hidden: Tensor, angles: tuple[Tensor, Tensor], decode: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What comes before attention: hidden (T, D) -> queries (T, H, d), or (M, H, d) with decode (M,), keys and
+        values (T, H, d)."""
         normed = self.attention_norm(hidden)
+        # One product for all three, over their weights laid together, takes as long at 2,048 positions of width 320.
         key = rotate(self._heads(self.key(normed)), *angles)
         value = self._heads(self.value(normed))
         if decode is not None:
-            hidden, normed = hidden.index_select(0, decode), normed.index_select(0, decode)
+            normed = normed.index_select(0, decode)
             angles = (angles[0].index_select(0, decode), angles[1].index_select(0, decode))
         # ESM scales the query before rotating it; scaling the scores, as kernels do by themselves, is the same product.
-        query = rotate(self._heads(self.query(normed)), *angles)
-        attended = attention(query, key, value).flatten(1)
-        hidden = hidden + self.dropout(self.attention_output(attended))
+        return rotate(self._heads(self.query(normed)), *angles), key, value
+
+    def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """What comes after attention: hidden (T, D) and what was attended to (T, H, d) -> (T, D)."""
+        hidden = hidden + self.dropout(self.attention_output(attended.flatten(1)))
         inner = functional.gelu(self.expand(self.feedforward_norm(hidden)))
         added: Tensor = self.dropout(self.contract(inner))
         return hidden + added
 
     def _heads(self, rows: Tensor) -> Tensor:
-        return rows.view(len(rows), rows.shape[1] // self.head_size, self.head_size)
+        return rows.view(rows.shape[0], rows.shape[1] // self.head_size, self.head_size)
 
 
 class Transformer(nn.Module):
@@ -184,6 +202,10 @@ class Transformer(nn.Module):
         """How sequences with these boundaries (B + 1,) are laid out, for :meth:`compute`."""
         return Packing.of(boundaries, decode, self.config.head_size, activation_dtype(self.embedding.weight))
 
+    def plan_rectangle(self, real: Tensor) -> Packing:
+        """How the places of a padded rectangle, real (B, L) bool, are laid out, for :meth:`compute`."""
+        return Packing.of_rectangle(real)
+
     def compute(self, inputs: Tensor, packing: Packing) -> Tensor:
         """inputs (T,) -> (T, D), or (M, D) at the positions that the packing wants."""
         hidden, angles = self._embed(inputs, packing)
@@ -193,14 +215,18 @@ class Transformer(nn.Module):
         normed: Tensor = self.final_norm(hidden)
         return normed if packing.restore is None else normed.index_select(0, packing.restore)
 
-    def hidden_states(self, inputs: Tensor, boundaries: Tensor) -> list[Tensor]:
-        """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm."""
+    def hidden_states(self, inputs: Tensor, boundaries: Tensor, last: int | None = None) -> list[Tensor]:
+        """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm.
+
+        With ``last``, only what stands at 0 to ``last``, and nothing further is computed.
+        """
         packing = self.plan(boundaries)
         hidden, angles = self._embed(inputs, packing)
         states = [hidden]
-        for layer in self.layers:
+        for layer in self.layers[:last]:
             states.append(layer(states[-1], angles, packing.attention, None))
-        states[-1] = self.final_norm(states[-1])
+        if len(states) > self.config.depth:
+            states[-1] = self.final_norm(states[-1])
         if packing.restore is None:
             return states
         return [state.index_select(0, packing.restore) for state in states]
