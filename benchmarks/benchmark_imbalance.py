@@ -22,13 +22,13 @@ import gzip
 import json
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+from grid import compared, fill
 from timing import RESULTS, write_report
 
 RATIOS = (1, 10, 50, 100)
@@ -43,6 +43,8 @@ METHODS: dict[str, dict[str, str]] = {
     "logit adjustment": {"loss": "logit-adjusted"},
     "square-root sampling": {"sampling": "square-root"},
     "balanced sampling": {"sampling": "balanced"},
+    "mixup": {"mix": "mixup:alpha=1"},
+    "ReMix": {"mix": "remix"},
 }
 TRAINING, TEST_PER_CLASS, LONGEST = 700, 40, 256
 
@@ -84,7 +86,7 @@ def train(rows: list[tuple[str, str, str]], method: str, seed: int, epochs: int)
     from seqtrain.encode import Tokens
     from seqtrain.fitting import Silent, fit
     from seqtrain.inference import InferenceConfig, sequence_outputs
-    from seqtrain.recipes.finetune import prepare_finetuning
+    from seqtrain.recipes.finetuning import prepare_finetuning
     from seqtrain.spans import Spans
 
     torch.set_num_threads(1)
@@ -122,28 +124,22 @@ def train(rows: list[tuple[str, str, str]], method: str, seed: int, epochs: int)
     }
 
 
+def prepared(
+    data: dict[str, dict[str, list[str]]], ratio: int, method: str, seed: int, epochs: int
+) -> tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]:
+    """What computes one cell."""
+    return train, (long_tailed(data, ratio, seed), method, seed, epochs)
+
+
 def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
-    """Mean, standard deviation and the paired difference from plain softmax, for every ratio and method."""
+    """Macro-F1 and its paired difference from plain softmax, for every ratio and method."""
     table: dict[str, Any] = {}
     for ratio in RATIOS:
         base = [cells.get(f"{ratio}|softmax|{seed}") for seed in range(seeds)]
         for method in METHODS:
             found = [cells.get(f"{ratio}|{method}|{seed}") for seed in range(seeds)]
-            values = [cell["macro_f1"] for cell in found if cell]
-            if not values:
-                table.setdefault(str(ratio), {})[method] = "missing"
-                continue
-            paired = [
-                cell["macro_f1"] - other["macro_f1"] for cell, other in zip(found, base, strict=True) if cell and other
-            ]
-            table.setdefault(str(ratio), {})[method] = {
-                "seeds": len(values),
-                "macro_f1": round(mean(values), 4),
-                "sd": round(stdev(values), 4) if len(values) > 1 else None,
-                "difference_from_softmax": round(mean(paired), 4) if paired else None,
-                "sd_of_difference": round(stdev(paired), 4) if len(paired) > 1 else None,
-                "seeds_above_softmax": sum(value > 0 for value in paired),
-            }
+            scores, bases = ([cell["macro_f1"] if cell else None for cell in each] for each in (found, base))
+            table.setdefault(str(ratio), {})[method] = compared(scores, bases, "macro_f1")
     return table
 
 
@@ -163,9 +159,6 @@ def main() -> None:
     kept = json.loads(path.read_text()) if path.exists() else {}
     cells = kept.get("cells", {}) if kept.get("epochs") == epochs else {}
     data = read_classes(options.data)
-    wanted = [(seed, ratio, method) for seed in range(seeds) for ratio in RATIOS for method in METHODS]
-    missing = [each for each in wanted if f"{each[1]}|{each[2]}|{each[0]}" not in cells]
-    deadline = time.monotonic() + 60 * options.minutes
 
     def write() -> None:
         write_report(
@@ -179,29 +172,19 @@ def main() -> None:
             cells=cells,
         )
 
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        running: dict[Any, str] = {}
-        queue = iter(missing)
-        while True:
-            while len(running) < options.processes and time.monotonic() < deadline:
-                seed, ratio, method = next(queue, (None, None, None))
-                if seed is None or ratio is None or method is None:
-                    break
-                rows = long_tailed(data, ratio, seed)
-                running[pool.submit(train, rows, method, seed, epochs)] = f"{ratio}|{method}|{seed}"
-            if not running:
-                break
-            done = next(as_completed(running))
-            key = running.pop(done)
-            cells[key] = done.result()
-            print(key, cells[key]["macro_f1"], cells[key]["seconds"], flush=True)
-            write()
+    wanted = [(seed, ratio, method) for seed in range(seeds) for ratio in RATIOS for method in METHODS]
+    missing = (
+        (f"{ratio}|{method}|{seed}", partial(prepared, data, ratio, method, seed, epochs))
+        for seed, ratio, method in wanted
+        if f"{ratio}|{method}|{seed}" not in cells
+    )
+    fill(cells, missing, write, processes=options.processes, minutes=options.minutes)
     for ratio, row in summary(cells, seeds).items():
         print(f"imbalance {ratio}")
         for method, cell in row.items():
             print(
                 f"  {method:<24}",
-                cell if cell == "missing" else (cell["macro_f1"], cell["sd"], cell["difference_from_softmax"]),
+                cell if cell == "missing" else (cell["macro_f1"], cell["sd"], cell["difference"]),
             )
 
 
