@@ -25,7 +25,7 @@ text{font:13px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#1f
 .function{fill:#4b2900;stroke:#d29922}.edge{stroke:#9198a1}.skip{stroke:#f0883e}.tip{fill:#9198a1}.skiptip{fill:#f0883e}
 .zoom{stroke:#656c76}.parameters{fill:#4493f8}.flops{fill:#f0883e}}"""
 
-_BOX, _BOX_HEIGHT, _GAP = 400, 56, 28
+_BOX, _BOX_HEIGHT, _GAP = 480, 56, 28
 _CELL, _CELL_HEIGHT, _CELL_GAP = 142, 36, 20
 _LETTER = 6.7
 """Width of one letter of a cell; cells grow with their words."""
@@ -120,7 +120,7 @@ def _part(part: Part, place: _Place, description: Description) -> list[str]:
     shape = "" if part.shape is None or part.letters is None else f"({', '.join(part.letters)})"
     numbers = "" if part.shape is None else " × ".join(map(str, part.shape))
     times = f"{part.count} × " if part.count > 1 else ""
-    work = f"{short(part.parameters)} parameters  {short(part.flops / description.length)} FLOPs/residue"
+    work = f"{short(part.parameters)} parameters, {short(part.flops / description.length)} FLOPs/residue"
     shares = [part.parameters / max(description.parameters, 1), part.flops / max(description.flops, 1)]
     return [
         *sheets,
