@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="20 seeds and 1,000 steps")
     parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def command(picture: Path | None, **settings: Any) -> None:
     """Show what a network is made of: parts, output shapes, parameters, and the work of a forward pass.
 
-    The network is that of a run, of a folder in the layout of ESM-2, of a training's config.toml, or one from scratch:
-    seqtrain describe --model transformer --size 650M. Nothing is trained, and weights are not needed.
+    The network is that of a run, of a model folder, of a training's config.toml, or one from scratch: seqtrain describe
+    --model transformer --size 650M. Nothing is trained, and weights are not needed.
     """
     from seqtrain.io.run_directory import write_text_atomically
     from seqtrain.network_picture import network_picture

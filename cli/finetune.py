@@ -18,7 +18,7 @@ from seqtrain_cli.train import run_training
 @click.option("--sequence-column", metavar="COLUMN", help="Found when it is obvious.")
 @click.option("--split-column", metavar="COLUMN", help="Cells begin with train, val/dev or test; else a split is made.")
 @click.option("--mask-column", metavar="COLUMN", help="0 and 1 per residue: which labels count.")
-@click.option("--weight-column", metavar="COLUMN", help="Weight of each record in the loss.")
+@click.option("--weight-column", metavar="COLUMN", help="Weight of each record in the loss, or see --sampling.")
 @click.option(
     "--task",
     type=click.Choice(["auto", "regression", "classification", "multilabel", "residue"]),

@@ -44,9 +44,12 @@ def command(table: str, output: Path | None, **settings: Any) -> None:
     header = ["class", "count", *columns]
     if output is not None:
         write_table(output, header, rows)
-    shown = Table(*header, box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
+    for name in header:
+        # A class name that is cut could be another's.
+        shown.add_column(name, no_wrap=name == "class")
     for row in rows:
         shown.add_row(*map(str, row))
-    Console(width=max(100, Console().width)).print(shown, markup=False, highlight=False)
+    Console(width=max(120, Console().width)).print(shown, markup=False, highlight=False)
     for line in classes.advice():
         click.echo(line)

@@ -19,7 +19,7 @@ from seqtrain.errors import InputError, RunError, Stopped
 COMMANDS = {
     "demo": "Run the main job on the sample that ships: pretrain, finetune, predict, report.",
     "pretrain": "Train a masked language model on unlabelled sequences (FASTA).",
-    "finetune": "Train on labelled sequences (CSV, TSV, Parquet), from a pretrained run or from scratch.",
+    "finetune": "Train on labelled sequences (CSV, TSV, Parquet), from a pretrained model or from scratch.",
     "ensemble": "Join finished runs into one that answers with their mean.",
     "predict": "Predict labels for sequences (FASTA or table).",
     "evaluate": "Score a finetuned run on a labelled table.",
@@ -27,7 +27,7 @@ COMMANDS = {
     "describe": "Show a network: its parts, shapes, parameters and FLOPs, as a table and as a picture.",
     "plan": "Measure a training before it is begun: hours, memory, the largest batch, disk.",
     "imbalance": "Show the classes of a table, and what each method against imbalance would do to them.",
-    "embed": "Write embeddings of sequences (FASTA or table) to a .npz file.",
+    "embed": "Write embeddings of sequences (FASTA or table) as .npz, .h5 or .parquet.",
     "export": "Write a trained network as a Hugging Face folder, as ONNX or as safetensors.",
     "augment": "Write augmented copies of sequences (FASTA or table).",
 }

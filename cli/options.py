@@ -79,7 +79,7 @@ training = apply(
     click.option(
         "--from",
         "init_from",
-        metavar="RUN",
+        metavar="RUN|MODEL",
         help="Start from a run directory, a folder of ESM-2, ESM-C, BERT or T5, or a name on the Hugging Face hub.",
     ),
     click.option("--revision", help="Of a model on the hub: branch, tag or commit; the run keeps the commit."),
@@ -88,7 +88,12 @@ training = apply(
         metavar="WORDS",
         help="Train adapters only: rank=8,alpha=16,dropout=0.05,targets=query/value,saved=merged or adapter.",
     ),
-    click.option("--model", metavar="WORDS", help="From scratch: transformer, cnn …, such as cnn:kernel_size=7."),
+    click.option(
+        "--model",
+        metavar="WORDS",
+        help="From scratch: transformer (the default), gated-transformer, cnn, residual-cnn, u-net; with fields, such "
+        "as cnn:kernel_size=7.",
+    ),
     click.option("--size", help="From scratch: 100K, 1M (the default on a CPU), 8M (on a GPU) … or any, such as 20M."),
     click.option(
         "--initialise",

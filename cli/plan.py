@@ -45,10 +45,13 @@ def _planned(kind_of: str, settings: dict[str, Any]) -> None:
         planned = plan_run(config, listener)
     table = Table(box=None, pad_edge=False, show_header=False)
     for style in ("bold", "", "dim"):
-        table.add_column(style=style, no_wrap=True)
+        table.add_column(style=style, no_wrap=style != "dim")
     for row in plan_rows(planned):
         table.add_row(*row)
-    Console(width=max(160, Console().width), highlight=False).print(table, markup=False)
+    console = Console(highlight=False)
+    # Lines stay whole in a file or pipe; a terminal has the width it has, and the notes wrap in their column.
+    console.width = console.width if console.is_terminal else 160
+    console.print(table, markup=False)
 
 
 def _as_plan(training: click.Command) -> click.Command:

@@ -1,4 +1,4 @@
-"""Draws two networks, as seqtrain describe --svg does.
+"""Draws networks, as seqtrain describe --svg does.
 
 python docs/draw_networks.py [FOLDER]
 """
@@ -13,6 +13,7 @@ from seqtrain.recipes.describe import Question, describe_source
 
 PICTURES = {
     "network-transformer": Question(model="transformer", size="8M"),
+    "network-gated-transformer": Question(model="gated-transformer", size="8M"),
     "network-u-net": Question(model="u-net", size="1M", per_residue=True, outputs=8),
 }
 

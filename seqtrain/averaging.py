@@ -5,9 +5,9 @@ training loop: ``update(model, step)`` after each optimiser step (and after what
 the updates done, from 1; evaluation and saving of what is to be kept inside ``with averaged.swapped(model)``;
 ``state_dict`` and ``load_state_dict`` beside the optimiser's in the checkpoint; ``averaged.copy_to(model)`` at the end.
 
-Only trainable parameters are averaged: frozen ones never change, and buffers stay the model's own. That is right for
-layer norms, which keep none; a network with batch norms needs its statistics computed anew, by a pass over training
-batches under the averaged weights (Izmailov et al. 2018, section 3.2).
+Only trainable parameters are averaged, as frozen ones never change, and with them the running statistics of batch
+norms: those that belong to the last weights do not fit averaged ones. Izmailov et al. 2018 (section 3.2) compute them
+anew by a pass over the training records instead, which every evaluation would have to wait for.
 """
 
 from __future__ import annotations
@@ -105,15 +105,15 @@ class Share(Protocol):
 
 
 class AveragedWeights:
-    """The average of a model's trainable parameters, in float32 or better."""
+    """The average of a model's trainable parameters and of its buffers of real numbers, in float32 or better."""
 
     def __init__(self, model: nn.Module, config: Share) -> None:
         self._config = config
         self._count = 0
         self._averages = {
-            name: parameter.detach().to(torch.promote_types(parameter.dtype, torch.float32), copy=True)
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad
+            name: tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32), copy=True)
+            for name, tensor in _tensors(model).items()
+            if tensor.requires_grad or (not isinstance(tensor, nn.Parameter) and tensor.is_floating_point())
         }
 
     @property
@@ -128,7 +128,7 @@ class AveragedWeights:
         if not share:
             return
         averages = list(self._averages.values())
-        weights = [parameter.to(average.dtype) for parameter, average in self._pairs(model)]
+        weights = [tensor.to(average.dtype) for tensor, average in self._pairs(model)]
         torch._foreach_lerp_(averages, weights, share)
         self._count += 1
 
@@ -138,24 +138,24 @@ class AveragedWeights:
 
         Before the first weights have gone into the average, the model keeps its own inside as well.
         """
-        own = [parameter.detach().clone() for parameter, _ in self._pairs(model)]
+        own = [tensor.detach().clone() for tensor, _ in self._pairs(model)]
         self.copy_to(model)
         try:
             yield
         finally:
             with torch.no_grad():
-                for (parameter, _), weights in zip(self._pairs(model), own, strict=True):
-                    parameter.copy_(weights)
+                for (tensor, _), weights in zip(self._pairs(model), own, strict=True):
+                    tensor.copy_(weights)
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:
         """Give the model the averaged weights for good, if any have gone into the average."""
         if self._count:
-            for parameter, average in self._pairs(model):
-                parameter.copy_(average)
+            for tensor, average in self._pairs(model):
+                tensor.copy_(average)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that a checkpoint has to hold: "count" () int64, and "average//name" for each parameter."""
+        """Everything that a checkpoint has to hold: "count" () int64, and "average//name" for each tensor."""
         averages = {f"average//{name}": average for name, average in self._averages.items()}
         return {"count": torch.tensor(self._count), **averages}
 
@@ -177,6 +177,11 @@ class AveragedWeights:
         for name, average in self._averages.items():
             average.copy_(state[f"average//{name}"])
 
-    def _pairs(self, model: nn.Module) -> Iterator[tuple[nn.Parameter, Tensor]]:
-        parameters = dict(model.named_parameters())
-        return ((parameters[name], average) for name, average in self._averages.items())
+    def _pairs(self, model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+        tensors = _tensors(model)
+        return ((tensors[name], average) for name, average in self._averages.items())
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, tied ones once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}

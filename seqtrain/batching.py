@@ -20,12 +20,11 @@ from seqtrain.encode import Tokens
 from seqtrain.encode.tokens import Encoded
 from seqtrain.letters import PackedLetters
 from seqtrain.losses import IGNORED_CLASS
-from seqtrain.mixing import Mixing, partner_places
-from seqtrain.orders import Order, Shuffled
+from seqtrain.mixing import Mixing
+from seqtrain.orders import Order, Shuffled, partner_positions
 from seqtrain.spans import Spans
 
 _LOOK_AHEAD = 1024
-_COUNTED_STEPS = 2000
 
 
 class Letters(Protocol):
@@ -90,7 +89,7 @@ class Examples:
             targets=self._targets(units, _follow(read.origin, read.encoded.source), read.encoded.boundaries),
             weights=None if weights is None else torch.from_numpy(weights),
         )
-        return batch if self.mixing is None else self._mixed(batch, read, units, epochs)
+        return batch if self.mixing is None else self._mixed(batch, read, units, epochs, cropped_to)
 
     def _read(self, units: NDArray[np.int64], keys: NDArray[np.int64], cropped_to: int | None = None) -> _Read:
         """The letters of examples (B,), augmented by draws of their keys (B,), and their tokens."""
@@ -106,14 +105,16 @@ class Examples:
         letters = np.where(encoded.source >= 0, packed.letters[encoded.source], 0).astype(np.uint8)
         return _Read(encoded, letters, origin, packed.lengths)
 
-    def _mixed(self, batch: Batch, read: _Read, units: NDArray[np.int64], epochs: NDArray[np.int64]) -> Batch:
+    def _mixed(
+        self, batch: Batch, read: _Read, units: NDArray[np.int64], epochs: NDArray[np.int64], cropped_to: int | None
+    ) -> Batch:
         """The batch with another example laid over each of its sequences."""
         assert self.mixing is not None and self.targets is not None and not self.per_residue
         draws = Draws(batch.keys.numpy())
         order = self.order or Shuffled(len(self), self.seed)
-        # Of the same epoch, so that the other examples have the shares that the order gives to their groups.
-        others, their_epochs = order(epochs * len(self) + partner_places(draws.per_sequence("partner"), len(self)))
-        other = self._read(others, Draws(record_keys(self.seed, their_epochs, others)).per_sequence("mixed in"))
+        others, their_epochs = order(partner_positions(order, draws.per_sequence("partner"), epochs, len(self)))
+        their_keys = Draws(record_keys(self.seed, their_epochs, others)).per_sequence("mixed in")
+        other = self._read(others, their_keys, cropped_to)
         shares, sequences = self.mixing.shares(draws, np.minimum(read.lengths, other.lengths))
         here, there = (side.meeting(sequences) for side in (read, other))
         share_of_other = np.bincount(sequences, 1 - shares, len(units)) / np.maximum(read.lengths, 1)
@@ -165,7 +166,8 @@ class Examples:
         """(B,) weights; that of a record is shared among its windows, except where each window has its own residues."""
         records = self.spans.records[units]
         shares = np.ones(len(units)) if self.per_residue else 1 / self._windows_per_record[records]
-        if self.weights is None and (shares == 1).all():
+        # All batches have weights or none has: those of a step are joined for losses that compare its records.
+        if self.weights is None and (self.per_residue or self._windows_per_record.max() == 1):
             return None
         return (shares if self.weights is None else shares * self.weights[records]).astype(np.float32)
 
@@ -246,19 +248,6 @@ def steps_from(
         position += taken
         yield Step(units[:taken], epochs[:taken], position, cropped_to)
         units, epochs = units[taken:], epochs[taken:]
-
-
-def num_steps_for(examples: Examples, tokens_per_step: int, num_examples: float, seed: int) -> int:
-    """Steps that it takes to consume a number of examples, counted on the steps themselves.
-
-    Beyond the first steps of a large number the rest is taken to go on at the same rate.
-    """
-    for number, step in enumerate(steps_from(examples, tokens_per_step, 0, seed), start=1):
-        if step.next_position >= num_examples:
-            return number
-        if number == _COUNTED_STEPS:
-            return round(number * num_examples / step.next_position)
-    raise AssertionError("steps never end")
 
 
 def microbatches(step: Step, examples: Examples, tokens_per_microbatch: int) -> Iterator[Batch]:

@@ -201,7 +201,8 @@ def _check_ranges(config: RunConfig) -> None:
     for name in _POSITIVE:
         value = getattr(config, name, None)
         if value not in (None, "auto") and not 0 < value < math.inf:
-            raise InputError(f"{option(name)} {value}: must be a finite number greater than 0")
+            kind = "whole" if isinstance(value, int) else "finite"
+            raise InputError(f"{option(name)} {value}: must be a {kind} number greater than 0")
     for name in _FRACTIONS:
         value = getattr(config, name, None)
         if value is not None and not 0 <= value < 1:

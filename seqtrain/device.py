@@ -23,7 +23,9 @@ def choose_device(choice: str) -> tuple[torch.device, str]:
             return torch.device("cuda"), f"{torch.cuda.get_device_name()}, found by --device auto"
         if has_mps:
             return torch.device("mps"), "Apple GPU, found by --device auto"
-        return torch.device("cpu"), f"CPU, {torch.get_num_threads()} threads; --device auto found no GPU"
+        num_threads = torch.get_num_threads()
+        threads = f"{num_threads} {'thread' if num_threads == 1 else 'threads'}"
+        return torch.device("cpu"), f"CPU, {threads}; --device auto found no GPU"
     kind, colon, number = choice.partition(":")
     there = {"cpu": True, "cuda": has_cuda, "mps": has_mps}
     if kind not in there or (colon and (kind != "cuda" or re.fullmatch("[0-9]+", number) is None)):

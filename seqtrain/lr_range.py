@@ -13,7 +13,7 @@ import copy
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from typing import Any
@@ -155,7 +155,9 @@ class RangeTest:
         running = 0.0
         device = training.loop.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            reports = train_steps(network, training.objective, _steps(training), optimizer, rising, training.loop)
+            # What is skipped or rolled back in the training ends the test: it is there to find that rate.
+            loop = replace(training.loop, on_nan="stop")
+            reports = train_steps(network, training.objective, _steps(training), optimizer, rising, loop)
             while len(losses) < self.num_steps:
                 try:
                     report = next(reports)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.draws import GOLDEN, Draws, below, chance, mix
+from seqtrain.draws import Draws, below, chance
 from seqtrain.errors import InputError
 
 
@@ -119,12 +119,6 @@ def kept_shares(draws: Draws, alpha: float, probability: float) -> NDArray[np.fl
     mixed = chance(draws.per_sequence("mix"), probability)
     kept: NDArray[np.float64] = np.where(mixed, np.maximum(share, 1 - share), 1.0)
     return kept
-
-
-def partner_places(keys: NDArray[np.int64], num_places: int) -> NDArray[np.int64]:
-    """(B,) keys -> (B,) places in an epoch, drawn evenly, of the examples that are mixed in."""
-    places: NDArray[np.int64] = below(mix(keys + GOLDEN), num_places)
-    return places
 
 
 def _check(name: str, alpha: float, probability: float) -> None:

@@ -142,12 +142,14 @@ def _insets(description: Description, places: dict[str, _Place], left: float) ->
         if part.inside is None or part.name not in places:
             continue
         y = max(y, min(places[part.name].top, y + 200))
+        title = f"inside of {part.kind}" + (", each" if part.count > 1 else "")
         inner, width, height = _inner(part.inside, left + 14, y + 40)
+        width = max(width, _LETTER * len(title))
         corner = places[part.name].x + _BOX / 2 + (8 if part.count > 1 else 0)
         drawn += [
             f'<path class="zoom" d="M{corner:g} {places[part.name].middle:g}L{left:g} {y + 18:g}" fill="none"/>',
             _box(left, y, width + 28, height + 54, "inset"),
-            _text(left + 14, y + 22, f"inside of {part.kind}" + (", each" if part.count > 1 else ""), "small quiet"),
+            _text(left + 14, y + 22, title, "small quiet"),
             *inner,
         ]
         right, y = max(right, left + width + 28), y + height + 54 + _GAP

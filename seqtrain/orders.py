@@ -158,6 +158,29 @@ class EasyFirst:
         return units, epochs
 
 
+def partner_positions(
+    order: Order, keys: NDArray[np.int64], epochs: NDArray[np.int64], num_examples: int
+) -> NDArray[np.int64]:
+    """Where in the stream the examples come from that are mixed into others.
+
+    Drawn evenly from the epoch of the other, so that they have the shares that the order gives to their groups; while
+    easy examples come first, from what came before it, so that nothing harder is mixed in.
+
+    Args:
+        keys: (B,) of the draws.
+        epochs: (B,) as the order gives them for the examples that are mixed into.
+        num_examples: in an epoch.
+
+    Returns:
+        (B,) positions.
+    """
+    bits = mix(keys + GOLDEN)
+    positions: NDArray[np.int64] = epochs * num_examples + below(bits, num_examples)
+    if not isinstance(order, EasyFirst):
+        return positions
+    return np.where(epochs < order.until, below(bits, epochs + 1), positions)
+
+
 def shares_by_size(sizes: NDArray[np.int64], power: float) -> NDArray[np.float64]:
     """(G,) sizes -> shares in proportion to size^power: 1 as they are, 0.5 by the square root (Mahajan et al. 2018,
     arXiv:1805.00932), 0 all groups alike.

@@ -101,7 +101,9 @@ def _load_ensemble(folder: Path) -> Run:
     for member in members:
         assert isinstance(member.network, Network), "check_alike refuses ensembles"
         networks.append(member.network)
-    return replace(members[0], folder=folder, network=Ensemble(networks).eval())
+    # Windows that every member can read.
+    max_length = min(member.max_length for member in members)
+    return replace(members[0], folder=folder, network=Ensemble(networks).eval(), max_length=max_length)
 
 
 def check_alike(runs: Sequence[Run]) -> None:
@@ -115,7 +117,9 @@ def check_alike(runs: Sequence[Run]) -> None:
         if isinstance(run.network, Ensemble):
             raise InputError(f"{run.folder}: is an ensemble itself; name its members instead")
         if run.task is None:
-            raise InputError(f"{run.folder}: is a masked language model; an ensemble answers with labels")
+            raise InputError(
+                f"{run.folder}: is a masked language model and has no labels to answer with; finetune it first"
+            )
         if run.alphabet.name != first.alphabet.name:
             raise InputError(
                 f"{run.folder}: reads {run.alphabet.name} letters and {first.folder} {first.alphabet.name}; "
@@ -127,11 +131,25 @@ def check_alike(runs: Sequence[Run]) -> None:
                 f"{run.folder}: its outputs do not mean what those of {first.folder} mean (classes, units, or how "
                 "numbers were scaled); train the members together: seqtrain finetune TABLE --members N"
             )
+        if not _read_alike(run.task, first.task):
+            raise InputError(
+                f"{run.folder}: was trained with another --loss than {first.folder}, by which outputs mean something "
+                "else, so that their mean would mean nothing; join runs of one loss"
+            )
 
 
 def _meaning(task: Task) -> dict[str, Any]:
     """What outputs mean, however they were trained."""
     return {name: value for name, value in task_to_json(task).items() if name != "trained_loss"}
+
+
+def _read_alike(one: Task, other: Task) -> bool:
+    """Whether the same outputs say the same to both, tried on some: losses with bins or of one class each do not."""
+    width = one.loss.width(one.outputs)
+    if other.loss.width(other.outputs) != width:
+        return False
+    outputs = torch.randn(8, width, generator=torch.Generator().manual_seed(0))
+    return torch.allclose(one.loss.value(outputs), other.loss.value(outputs), atol=1e-5)
 
 
 def save_ensemble(folder: Path, members: Sequence[str]) -> None:
@@ -247,12 +265,17 @@ def opened_run(
             if before == now:
                 yield results
                 return
-            if results is not None or any((folder / "checkpoints").glob("step-*")):
+            if results is not None or _has_checkpoints(folder):
                 _refuse_changes(folder, before, now)
             clear_run(folder)
         write_text_atomically(folder / "config.toml", to_toml(config))
         write_json_atomically(path, {"facts": now, "command": command, "finished": False, "environment": environment()})
         yield None
+
+
+def _has_checkpoints(folder: Path) -> bool:
+    """Whether something was trained that would be lost, by the run itself or by a member of an ensemble."""
+    return any(any(folder.glob(f"{place}checkpoints/step-*")) for place in ("", "members/*/"))
 
 
 def _refuse_changes(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> NoReturn:
@@ -300,7 +323,7 @@ def clear_run(folder: Path) -> None:
 RUN_FILES: Sequence[str] = (
     "checkpoints", "model", ".model.partial", "store", ".store.partial", "valid_store", ".valid_store.partial",
     "tensorboard", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "predictions.csv", "report.html",
-    "members", _ENSEMBLE, _TASK, _RECORD,
+    "lr_range.json", "lr_range.svg", "members", _ENSEMBLE, _TASK, _RECORD,
 )  # fmt: skip
 
 

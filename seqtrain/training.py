@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from seqtrain.batch import Batch, joined
+from seqtrain.buffers import copied_buffers, restore_buffers
 from seqtrain.draws import Draws, generator_seed
 from seqtrain.errors import RunError
 from seqtrain.largest_batch import is_out_of_memory, release_memory
@@ -124,6 +125,7 @@ def train_steps(
         if momentum is not None:
             set_momentum(optimizer.param_groups, momentum)
         optimizer.zero_grad(set_to_none=True)
+        buffers = copied_buffers(model) if config.on_nan == "skip" else []
         total, records, num_residues = _accumulate_in_memory(model, objective, batches, config, step)
         count = float(total.count)
         loss = float(total.loss) / count if count else 0.0
@@ -137,6 +139,7 @@ def train_steps(
             )
             if config.on_nan != "skip" or num_skipped > _MOST_SKIPPED:
                 raise NotFinite(f"{problem}; lower --learning-rate, or look at these records")
+            restore_buffers(model, buffers)
             config.warn(problem)
         elif count:
             _update(model, optimizer, config, step)
@@ -211,7 +214,7 @@ def _accumulate_whole(
     then handed to the microbatch that it came from, which is computed again (Gao et al. 2021, arXiv:2101.06983).
     """
     prepared = [objective.prepare(batch.to(config.device), Draws(batch.keys.to(config.device))) for batch in batches]
-    outputs = []
+    outputs, buffers = [], copied_buffers(model)
     for number, batch in enumerate(prepared):
         _seed_dropout(config, step, number)
         with torch.no_grad(), autocast(config.device, config.precision):
@@ -221,8 +224,8 @@ def _accumulate_whole(
     if not score.loss.requires_grad:
         return score
     (gradient,) = torch.autograd.grad(score.loss, together)
-    parts = torch.split(gradient, [len(part) for part in outputs])
-    for number, (batch, part) in enumerate(zip(prepared, parts, strict=True)):
+    restore_buffers(model, buffers)  # computed again from the same running statistics, which take each batch in once
+    for number, (batch, part) in enumerate(zip(prepared, torch.split(gradient, [*map(len, outputs)]), strict=True)):
         _seed_dropout(config, step, number)
         with autocast(config.device, config.precision):
             again = model(batch)

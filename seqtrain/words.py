@@ -69,6 +69,8 @@ def read_words(
             values[key] = _value(f"{name}: {key}", value, hints[key], readers or {})
         elif equals and key in also:
             left[key] = value
+        elif key in known or key in also:
+            raise InputError(f"{name}: {key} has no value; write {name}:{key}=…")
         else:
             near = difflib.get_close_matches(key, known, n=1)
             meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join([*known, *also]) or 'no fields'}"
@@ -83,7 +85,9 @@ def read_words(
     try:
         return kind(**values), left
     except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
+        # What a class says of its own fields may begin with its name.
+        reason = str(error).removeprefix(f"{kind.__name__}: ").removeprefix(f"{name}: ")
+        raise InputError(f"{name}: {reason}") from None
 
 
 def number(name: str, text: str) -> float:

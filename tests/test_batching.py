@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from seqtrain import batching
 from seqtrain.augment import Augmented, RandomCrop
-from seqtrain.batching import Examples, Step, budgeted, microbatches, num_steps_for, steps_from
+from seqtrain.batch import joined
+from seqtrain.batching import Examples, Step, budgeted, microbatches, steps_from
 from seqtrain.draws import Draws
 from seqtrain.letters import PackedLetters
 from seqtrain.losses import IGNORED_CLASS
+from seqtrain.recipes.training_examples import with_curriculum
+from seqtrain.step_count import num_steps_for
 from tests.corpora import examples_of, proteins
 
 BUDGET = 300
@@ -228,6 +231,16 @@ def test_windows_with_residues_of_their_own_keep_the_weight_of_their_record() ->
     assert batch.weights is not None and batch.weights.tolist() == [2.0, 2.0, 2.0]
 
 
+def test_batches_with_and_without_windows_are_joined() -> None:
+    examples = examples_of(["C" * 5, "A" * 100], window=20, targets=np.array([0, 1]))
+    assert len(examples) > 3
+    parts = [examples.batch(np.array([unit]), np.zeros(1, int)) for unit in range(len(examples))]
+    together = joined(parts).weights
+    assert together is not None
+    assert together.tolist() == pytest.approx([1.0, *[1 / (len(examples) - 1)] * (len(examples) - 1)])
+    assert examples_of(["C" * 5, "A" * 10], window=20).batch(np.arange(2), np.zeros(2, int)).weights is None
+
+
 def test_windows_of_one_record_are_drawn_apart() -> None:
     examples = examples_of(["A" * 100], window=20)
     batch = examples.batch(np.arange(len(examples)), np.zeros(len(examples), int))
@@ -243,3 +256,16 @@ def test_num_steps_for_is_what_the_steps_take(tokens_per_step: int) -> None:
     steps = list(islice(steps_from(examples, tokens_per_step, 0, 3), number))
     assert steps[-1].next_position >= wanted
     assert number == 1 or steps[-2].next_position < wanted
+
+
+@pytest.mark.parametrize("words", ["length-growth:start=8", "shortest-first", None])
+def test_many_steps_are_estimated_whatever_changes_along_the_way(words: str | None) -> None:
+    plain = examples_of(proteins(LENGTHS), max_length=120)
+    wanted = 100 * len(plain)
+    examples = plain if words is None else with_curriculum(words, plain, wanted)
+    number = num_steps_for(examples, 130, wanted, seed=3)
+    counted = next(
+        count for count, step in enumerate(steps_from(examples, 130, 0, 3), start=1) if step.next_position >= wanted
+    )
+    assert counted > 3000, "beyond the steps that are counted"
+    assert number == pytest.approx(counted, rel=0.02)

@@ -115,7 +115,7 @@ def test_wrong_types_are_refused(tmp_path: Path, text: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("steps", 0, "--steps 0: must be a finite number greater than 0"),
+        ("steps", 0, "--steps 0: must be a whole number greater than 0"),
         ("max_length", -5, "--max-length -5: must be"),
         ("learning_rate", math.nan, "--learning-rate nan: must be"),
         ("learning_rate", math.inf, "--learning-rate inf: must be a finite number"),

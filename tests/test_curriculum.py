@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +79,30 @@ def test_crops_grow_and_end_at_full_length() -> None:
     assert [each.cropped_to for each in again] == crops[7:12], "a resumed run crops as the unbroken one"
 
 
+@pytest.mark.parametrize("words", ["length-growth:start=10,until=0.7", "shortest-first:until=0.7"])
+def test_a_budget_of_steps_ends_the_curriculum_in_time(words: str, tmp_path: Path) -> None:
+    texts = proteins([20 + 4 * number for number in range(40)], seed=6)
+    rows = (f"{text},{i % 2},{'valid' if i > 35 else 'train'}\n" for i, text in enumerate(texts))
+    table = "sequence,label,set\n" + "".join(rows)
+    examples = prepared(tmp_path, table, curriculum=words, steps=60, epochs=None, tokens_per_step=500)
+    steps = list(islice(steps_from(examples, 500, 0, 0), 60))
+    consumed = steps[-1].next_position
+    over = [
+        step.cropped_to is None if "growth" in words else bool((step.epochs >= examples.order.until).all())
+        for step in steps
+    ]
+    ends = steps[over.index(True) - 1].next_position
+    assert ends / consumed == pytest.approx(0.7, abs=0.05), "of the examples that the training consumes"
+    # A step holds the whole table at most, however much is asked for.
+    less = prepared(tmp_path, table, curriculum=words, steps=60, epochs=None, tokens_per_step=10**6)
+    budget = int(less.num_tokens.sum())
+    position = next(islice(steps_from(less, budget, 0, 0), 59, None)).next_position
+    if less.length_at is not None:
+        assert less.length_at(position) is None
+    else:
+        assert less.order.until < position
+
+
 def test_growing_crops_reach_both_ends() -> None:
     examples = with_curriculum("length-growth:start=5,until=1", examples_of(proteins([9]), max_length=9), 1e9)
     text = examples.store.letters.tobytes()
@@ -94,12 +119,12 @@ TABLE = "sequence,label,noise,weight,set\n" + "".join(
 )
 
 
-def prepared(folder: Path, text: str = TABLE, **settings: object) -> object:
+def prepared(folder: Path, text: str = TABLE, **settings: object) -> Any:
     table = folder / "t.csv"
     table.write_text(text)
     config = FinetuneConfig(
-        table=str(table), target=("label",), split_column="set", size="100K", epochs=2, output=str(folder / "run"),
-        **settings,  # type: ignore[arg-type]
+        table=str(table), target=("label",), split_column="set", size="100K", output=str(folder / "run"),
+        **{"epochs": 2, **settings},  # type: ignore[arg-type]
     )  # fmt: skip
     return prepare_finetuning(config, Silent()).training.examples
 
@@ -126,7 +151,8 @@ def test_weights_are_sampled_instead_of_multiplied(tmp_path: Path) -> None:
         ({"curriculum": "shortest"}, "did you mean 'shortest-first'"),
         ({"curriculum": "shortest-first", "sampling": "balanced"}, "leave one of the two out"),
         ({"sampling": "weights"}, "name their --weight-column"),
-        ({"mix": "mixup:alpha=0"}, "alpha is 0"),
+        ({"mix": "mixup:alpha=0"}, "--mix mixup:alpha=0: mixup: alpha is 0"),
+        ({"mix": "cutmix", "model": "residual-cnn:input=ngram,n=2"}, "n-grams cannot be mixed"),
         ({"mix": "mixup", "loss": "dice"}, "compares records with each other"),
         ({"mix": "mixup", "task": "residue", "target": ("residues",)}, "one label each"),
         ({"mix": "remix", "target": ("noise",), "task": "regression"}, "use mixup"),

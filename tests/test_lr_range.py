@@ -128,6 +128,9 @@ def test_a_loss_that_is_not_finite_ends_the_test() -> None:
     training = _training(tokens_per_microbatch=10**6)
     late = TEST(replace(training, network=Exploding(training.network, 12)))
     assert len(late.losses) == 12 and np.isfinite(late.losses).all()
+    skipping = replace(training, loop=replace(training.loop, on_nan="skip", warn=lambda text: None))
+    again = TEST(replace(skipping, network=Exploding(training.network, 12)))
+    assert again.losses.tolist() == late.losses.tolist(), "also where the training would skip such steps"
     with pytest.raises(RunError, match="step 1: loss nan"):
         TEST(replace(training, network=Exploding(training.network, 0)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,26 @@ import torch
 from scipy import stats
 from torch.nn.functional import cross_entropy, one_hot
 
+from seqtrain.alphabet import PROTEIN
 from seqtrain.batch import Batch
-from seqtrain.batching import Examples
+from seqtrain.batching import Examples, steps_from
 from seqtrain.draws import Draws, record_keys
 from seqtrain.errors import InputError
 from seqtrain.losses import CrossEntropy, MeanSquaredError
 from seqtrain.mixing import Cutmix, Mixing, Mixup, Remix, kept_shares
+from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.embedding import TokenEmbedding, mixture
+from seqtrain.models.gated_transformer import GatedTransformerConfig
+from seqtrain.models.network import BodyConfig
+from seqtrain.models.residual_cnn import ResidualCNNConfig
+from seqtrain.models.transformer import TransformerConfig
+from seqtrain.models.unet import UNetConfig
 from seqtrain.objectives import Supervised
 from seqtrain.orders import Resampled
+from seqtrain.recipes.training_examples import with_curriculum
 from tests.corpora import examples_of, proteins
+from tests.models.backbones import small_config
+from tests.models.packs import draw_sequences, pack, shake
 
 TEXTS = proteins([5, 60, 33, 1, 48, 60, 12, 29])
 CLASSES = np.array([0, 0, 0, 0, 0, 0, 1, 1])
@@ -104,6 +114,31 @@ def test_others_change_with_the_epoch_and_follow_the_order() -> None:
     assert float(drawn.double().mean()) == pytest.approx(0.5, abs=0.05), "a quarter of the examples, half of the epoch"
 
 
+def test_nothing_harder_is_mixed_in_while_easy_examples_come_first() -> None:
+    lengths = [10 + number for number in range(60)]
+    plain = examples_of(proteins(lengths), targets=np.arange(60), mixing=Mixup())
+    examples = with_curriculum("shortest-first:until=0.5,first_fraction=0.1", plain, 4000)
+    hardest = []
+    for step in islice(steps_from(examples, 400, 0, 0), 300):
+        others = examples.batch(step.units, step.epochs).other_targets
+        assert others is not None
+        hardest.append((step.next_position, int(others.max())))
+    for position, other in hardest:
+        assert position > 2000 or other <= 60 * (0.1 + 0.9 * position / 2000)
+    assert max(other for position, other in hardest if position < 500) > 8, "and all that was easy enough is"
+    assert max(other for position, other in hardest if position > 2500) > 55
+
+
+def test_growing_crops_are_mixed_with_crops() -> None:
+    examples = examples_of(["A" * 50, "C" * 25 + "D" * 25], targets=np.array([0, 1]), mixing=Cutmix(probability=1))
+    seen = set()
+    for epoch in range(200):
+        batch = examples.batch(np.array([0]), np.array([epoch]), 5)
+        assert batch.other_inputs is not None and len(batch.other_inputs) == 7
+        seen |= set(batch.other_inputs.tolist())
+    assert PROTEIN.vocabulary.id("D") in seen, "not only with the first letters of the other"
+
+
 @pytest.mark.parametrize(("sizes", "share", "expected"), [(1, 0.6, 0.6), (3, 0.6, 0.6), (3, 0.4, 0), (1 / 3, 0.6, 1)])
 def test_remix_gives_labels_to_the_rarer_class(sizes: float, share: float, expected: float) -> None:
     got = Remix().label_shares(np.array([share], np.float32), np.array([sizes]))
@@ -151,6 +186,51 @@ def test_a_mixture_of_ids_is_a_mixture_of_embeddings() -> None:
     shares = torch.tensor([0.75, 0.5, 0.6, 1.0])
     expected = shares[:, None] * embedding(own) + (1 - shares)[:, None] * embedding(other)
     torch.testing.assert_close(embedding(mixture(own, other, shares, 7)), expected)
+
+
+BODIES: dict[str, BodyConfig] = {
+    "transformer": TransformerConfig(width=32, depth=2, num_heads=2),
+    "transformer without token dropout": TransformerConfig(width=32, depth=2, num_heads=2, token_dropout=False),
+    "gated transformer": GatedTransformerConfig(width=32, depth=2, num_heads=2),
+    "cnn": CNNConfig(width=16, depth=2),
+    "residual cnn": ResidualCNNConfig(width=16, depth=3),
+    "residual cnn, one-hot": ResidualCNNConfig(width=16, depth=3, input="one-hot"),
+    "u-net": UNetConfig(width=16, levels=2),
+    "bert": small_config("bert", PROTEIN.tokens),
+    "t5": small_config("t5", PROTEIN.tokens),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_body_takes_shares_of_ids(name: str) -> None:
+    torch.manual_seed(0)
+    body = shake(BODIES[name].build())
+    batch = pack(draw_sequences())
+    inputs, shares = batch.inputs, torch.full((len(batch.inputs),), 0.7)
+    with torch.inference_mode():
+        alone = body(inputs, batch.boundaries)
+        itself = body(mixture(inputs, inputs, shares, 33), batch.boundaries)
+        mixed_in = body(mixture(inputs, (inputs + 5) % 24 + 4, shares, 33), batch.boundaries)
+    torch.testing.assert_close(itself, alone, atol=1e-5, rtol=1e-4)
+    assert (mixed_in - alone).abs().max() > 1e-3
+
+
+def test_token_dropout_counts_the_shares_that_are_shown() -> None:
+    torch.manual_seed(0)
+    body = shake(TransformerConfig(width=32, depth=1, num_heads=2).build())
+    inputs, boundaries = torch.tensor([0, 5, 6, 2]), torch.tensor([0, 4])
+    shares = mixture(inputs, torch.tensor([0, 32, 6, 2]), torch.tensor([1.0, 0.25, 1.0, 1.0]), 33)
+    with torch.inference_mode():
+        found = body.hidden_states(shares, boundaries)[0]
+        rows = body.embedding(inputs) * torch.tensor([1.0, 0.25, 1.0, 1.0])[:, None]
+    torch.testing.assert_close(found, rows * 0.88 * 4 / 3.25)
+
+
+def test_mixed_embeddings_are_not_rounded_by_autocast() -> None:
+    embedding = TokenEmbedding(7, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        one_hot_rows = embedding(one_hot(torch.tensor([1, 6]), 7).float())
+    assert torch.equal(one_hot_rows, embedding.weight[[1, 6]])
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,8 @@ def _find_target_column(table: Table, taken: set[str | None]) -> str:
         return rest[0]
     if not rest:
         raise InputError(
-            f"{table.path}: no column is left to be the label (columns: {', '.join(table.columns)}); add one"
+            f"{table.path}: no column is left to be the label (columns: {', '.join(table.columns)}); "
+            "choose one with --target, or add one"
         )
     raise InputError(f"{table.path}: columns {', '.join(rest)} could be the label; choose one with --target")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _MAX_FIELD = 200_000_000  # characters, also of a line: what a damaged or hostile file may make us hold at once
 _SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 _SHOWN_COLUMNS = 20
+_OTHER_FORMATS = (".parquet", ".xlsx", ".xls", ".npz", ".h5", ".json")
+"""Endings under which nobody looks for a table of text."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def write_table(path: Source, header: Sequence[str], rows: Iterable[Sequence[str
     written with as many digits as read back the same number. A file appears whole or not at all.
 
     Raises:
-        InputError: the path cannot be written.
+        InputError: the path cannot be written, or its name ends like that of a format which is not written.
         RunError: the disk is full.
         ValueError: a row with another number of fields than the header.
     """
@@ -97,6 +99,8 @@ def write_table(path: Source, header: Sequence[str], rows: Iterable[Sequence[str
         return
     path = Path(path)
     endings = [ending for ending in path.suffixes if ending != ".gz"]
+    if endings and endings[-1].lower() in _OTHER_FORMATS:
+        raise InputError(f"{path}: tables are written as CSV or TSV; end the name of -o in .csv or .tsv")
     with replacing(path) as raw:
         text = io.TextIOWrapper(raw, encoding="utf-8", newline="")
         try:

@@ -98,7 +98,7 @@ class Quantized(ElementLoss):
         columns = len(self.edges) // (self.num_bins - 1)
         if outputs.shape[1] != columns * self.num_bins:
             raise ValueError(f"{outputs.shape[1]} outputs for {columns} numbers of {self.num_bins} bins each")
-        return widened(outputs).reshape(len(outputs), columns, self.num_bins)
+        return widened(outputs).reshape(outputs.shape[0], columns, self.num_bins)
 
     def _rows(self, values: tuple[float, ...] | None, logits: Tensor) -> Tensor:
         """Edges or centres as (K, bins or bins - 1)."""

@@ -52,7 +52,7 @@ class Lora:
 def attach(network: Network, lora: Lora) -> list[str]:
     """Freeze the body and put fresh adapters into it, drawn from torch's global generator; the head is trained whole.
 
-    Norms and biases of the body stay as they are.
+    Norms and biases of the body stay as they are, running statistics included.
 
     Returns:
         The names of the layers that got one, within the body.

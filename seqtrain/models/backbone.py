@@ -80,17 +80,6 @@ class BackboneConfig:
         settings: dict[str, Any] = json.loads(self.settings)
         return settings
 
-    @classmethod
-    def shape(cls, size: str) -> dict[str, Any]:
-        """Never: there is no backbone from scratch.
-
-        Raises:
-            InputError: always.
-        """
-        raise InputError(
-            f"--model backbone of size {size}: is for weights of others; give their folder or name with --from"
-        )
-
     def build(self) -> Backbone:
         """A backbone with fresh weights, drawn from torch's global generator."""
         return Backbone(self)
@@ -249,7 +238,8 @@ class Backbone(nn.Module):
         ids = torch.tensor(self.config.letter_ids, device=inputs.device)
         if inputs.ndim == 1:
             return functional.embedding(ids[inputs], self.embedding.weight)
-        return functional.linear(inputs.to(self.embedding.weight.dtype), self.embedding.weight[ids].T)
+        with torch.autocast(inputs.device.type, enabled=False):  # as rows that are looked up are not rounded
+            return functional.linear(inputs.to(self.embedding.weight.dtype), self.embedding.weight[ids].T)
 
     def _run(self, embedded: Tensor, member: Rectangle, *, output_hidden_states: bool = False) -> Any:
         given: dict[str, Tensor] = {}

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from seqtrain.buffers import copied_buffers, restore_buffers
+
 
 def checkpoint_layers(body: nn.Module) -> None:
     """Keep only what goes into each layer (block) of a body, and compute the rest again in the backward pass.
@@ -36,7 +38,7 @@ class _CheckpointedForward:
     def __call__(self, *values: Any, **named: Any) -> Any:
         if not torch.is_grad_enabled():
             return self.plain(self.layer, *values, **named)
-        before = [buffer.clone() for buffer in self.layer.buffers()]
+        before = copied_buffers(self.layer)
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return nullcontext(), _with_buffers(self.layer, before)
@@ -47,15 +49,9 @@ class _CheckpointedForward:
 @contextmanager
 def _with_buffers(layer: nn.Module, values: list[Tensor]) -> Iterator[None]:
     """Inside, the layer's running statistics are these; afterwards its own again."""
-    own = [buffer.clone() for buffer in layer.buffers()]
-    _fill(layer, values)
+    own = copied_buffers(layer)
+    restore_buffers(layer, values)
     try:
         yield
     finally:
-        _fill(layer, own)
-
-
-@torch.no_grad()
-def _fill(layer: nn.Module, values: list[Tensor]) -> None:
-    for buffer, value in zip(layer.buffers(), values, strict=True):
-        buffer.copy_(value)
+        restore_buffers(layer, own)

@@ -14,7 +14,9 @@ class TokenEmbedding(nn.Embedding):
         """inputs (T,) int64 ids, or (T, V) shares that sum to 1 -> (T, D)"""
         if inputs.ndim == 1:
             return super().forward(inputs)
-        return functional.linear(inputs.to(self.weight.dtype), self.weight.T)
+        # Looking rows up is no product either that autocast would round to 8 bits.
+        with torch.autocast(inputs.device.type, enabled=False):
+            return functional.linear(inputs.to(self.weight.dtype), self.weight.T)
 
 
 def mixture(inputs: Tensor, others: Tensor, shares: Tensor, vocabulary_size: int) -> Tensor:

@@ -27,7 +27,9 @@ from seqtrain.models.residual_cnn import ResidualCNN, ResidualCNNConfig
 from seqtrain.models.transformer import Transformer, TransformerConfig
 from seqtrain.models.unet import UNet, UNetConfig
 
-BodyConfig = TransformerConfig | CNNConfig | ResidualCNNConfig | GatedTransformerConfig | UNetConfig | BackboneConfig
+FreshConfig = TransformerConfig | CNNConfig | ResidualCNNConfig | GatedTransformerConfig | UNetConfig
+"""Bodies that can be trained from scratch."""
+BodyConfig = FreshConfig | BackboneConfig
 HeadConfig = LanguageModelHeadConfig | SequenceHeadConfig | PositionHeadConfig
 Body = Transformer | CNN | ResidualCNN | GatedTransformer | UNet | Backbone
 Head = LanguageModelHead | SequenceHead | PositionHead

@@ -33,6 +33,12 @@ class Normalization(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
 
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether statistics of batches are used and taken: in training, unless the norm is frozen as under adapters,
+        which are kept for a network whose running statistics are those of before."""
+        return self.training and self.weight.requires_grad
+
     def extra_repr(self) -> str:
         """What print shows of it."""
         return f"{self.width}, eps={self.eps}"
@@ -65,8 +71,7 @@ class RMSNorm(nn.Module):
 class BatchNorm(Normalization):
     """Mean 0 and variance 1 of each feature over all rows (Ioffe & Szegedy 2015); running averages in evaluation.
 
-    In training the rows are those of one microbatch: how a step is cut then changes its gradients, and a loss over
-    the whole step, which computes twice, updates the running averages twice.
+    In training the rows are those of one microbatch: how a step is cut then changes its gradients.
     """
 
     by_row: ClassVar[bool] = False
@@ -89,7 +94,7 @@ class BatchNorm(Normalization):
             self.running_var,
             self.weight,
             self.bias,
-            training=self.training and len(rows) > 1,
+            training=self.takes_statistics and len(rows) > 1,
             momentum=self.MOMENTUM,
             eps=self.eps,
         )
@@ -128,7 +133,7 @@ class BatchRenorm(Normalization):
 
     def forward(self, rows: Tensor, segments: Tensor, num_sequences: int) -> Tensor:
         """rows (T, D) -> (T, D); a single row is treated as in evaluation."""
-        if not self.training or len(rows) < 2:
+        if not self.takes_statistics or len(rows) < 2:
             scale, shift = self.scale_and_shift()
             return rows * scale.to(rows.dtype) + shift.to(rows.dtype)
         exact = _at_least_float32(rows)

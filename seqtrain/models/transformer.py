@@ -12,6 +12,7 @@ from torch.nn import functional
 from seqtrain.errors import InputError
 from seqtrain.models.attention import Attention, Packing, activation_dtype
 from seqtrain.models.checks import require_fraction, require_positive, require_whole
+from seqtrain.models.embedding import TokenEmbedding
 from seqtrain.models.rotary import Rotary, rotate
 from seqtrain.models.scaling import transformer_shape
 
@@ -169,7 +170,7 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
+        self.embedding = TokenEmbedding(config.vocabulary_size, config.width)
         self.rotary = Rotary(config.head_size)
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.depth))
         self.final_norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
@@ -189,7 +190,7 @@ class Transformer(nn.Module):
         """Hidden states after the final layer norm.
 
         Args:
-            inputs: (T,) int64 ids of B packed sequences.
+            inputs: (T,) int64 ids of B packed sequences, or (T, V) shares of ids.
             boundaries: (B + 1,) int64.
             decode: (M,) int64 increasing; the last layer is then computed at these positions only.
 
@@ -239,12 +240,23 @@ class Transformer(nn.Module):
         angles = self.rotary(packing.positions, hidden.dtype)
         if not self.config.token_dropout or self.config.mask_id is None:
             return hidden, angles
+        if inputs.ndim > 1:
+            return self._shown_share(inputs, hidden, packing), angles
         masked = inputs == self.config.mask_id
         shown = torch.zeros_like(packing.lengths).index_add_(0, packing.segments, (~masked).long())
         # Where every position is masked all embeddings are 0, and so is what they are multiplied by.
         scale = (1 - TRAINED_MASKED_FRACTION) * packing.lengths / shown.clamp(min=1)
         scale = scale[packing.segments].masked_fill(masked, 0.0).to(hidden.dtype)
         return hidden * scale[:, None], angles
+
+    def _shown_share(self, inputs: Tensor, hidden: Tensor, packing: Packing) -> Tensor:
+        """Token dropout of mixtures: inputs (T, V) shares, hidden (T, D) their embeddings -> (T, D) without the share
+        of <mask>, rescaled by the shares that are shown; of one-hot rows, what ids give."""
+        masked = inputs[:, self.config.mask_id]
+        shown = masked.new_zeros(len(packing.lengths)).index_add_(0, packing.segments, 1 - masked)
+        scale = (1 - TRAINED_MASKED_FRACTION) * packing.lengths / shown.clamp(min=1)
+        kept = hidden - masked[:, None] * self.embedding.weight[self.config.mask_id]
+        return kept * scale[packing.segments, None].to(hidden.dtype)
 
 
 def initialise(module: nn.Module) -> None:

@@ -45,8 +45,14 @@ class Supervised:
         """The batch as it is, or with some of its labels replaced."""
         if not self.disturbed_fraction:
             return batch
-        targets = batch.targets
-        assert targets is not None
+        assert batch.targets is not None
+        others = batch.other_targets
+        if others is not None:
+            others = self._disturbed(batch, others, draws.derived("other target"))
+        return replace(batch, targets=self._disturbed(batch, batch.targets, draws), other_targets=others)
+
+    def _disturbed(self, batch: Batch, targets: Tensor, draws: Draws) -> Tensor:
+        """Targets of a batch, some of them replaced."""
 
         def bits(purpose: str) -> Tensor:
             if _per_residue(batch):
@@ -62,7 +68,7 @@ class Supervised:
         else:
             disturbed = (disturbed & ~targets.isnan().any(dim=1))[:, None]
             classes = torch.nn.functional.one_hot(classes, self.num_classes)
-        return replace(batch, targets=torch.where(disturbed, classes.to(targets.dtype), targets))
+        return torch.where(disturbed, classes.to(targets.dtype), targets)
 
     def score(self, outputs: Tensor, batch: Batch) -> Score:
         """outputs (B, K) or (T, K).

@@ -74,6 +74,8 @@ def _network(question: Question) -> Network:
             raise InputError(f"{option} {value}: the network comes from {question.source}; leave one of the two out")
     path = Path(question.source)
     if path.is_file():
+        if path.suffix != ".toml":
+            raise InputError(f"{path}: is not a .toml file; give a run, a model folder, a config.toml, or --model")
         return _configured(path, question)
     if not path.is_dir():
         raise InputError(f"{path}: no such run, model folder or file; check the path, or name a network with --model")
@@ -115,7 +117,7 @@ def _configured(path: Path, question: Question) -> Network:
         )
     if config.init_from is None:
         return _fresh(question)
-    origin = load_origin(config.init_from)
+    origin = load_origin(config.init_from, config.revision)
     return start_network(origin.body, _head(question, origin, None))
 
 

@@ -27,6 +27,10 @@ def join_runs(folders: Sequence[str], output: Path, listener: Listener) -> None:
         raise InputError("an ensemble needs two runs or more; name their folders")
     if output.exists():
         raise InputError(f"{output}: exists already; choose another -o")
+    places = [Path(folder).resolve() for folder in folders]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise InputError(f"{folders[number]}: is named twice; a run twice is no second opinion, name it once")
     runs = [load_run(Path(folder)) for folder in folders]
     check_alike(runs)
     with replacing_folder(output) as partial:

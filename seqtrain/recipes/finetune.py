@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from seqtrain.batching import Examples
 from seqtrain.config import FinetuneConfig, to_toml
+from seqtrain.errors import InputError
 from seqtrain.fitting import Listener, Training, fit
 from seqtrain.io.delimited import unique_names, write_table
 from seqtrain.io.ledger import HEADER
@@ -49,6 +50,8 @@ def finetune(
         RunError: the training or the writing failed.
         Stopped: a signal came; the training was saved.
     """
+    if config.bagging != "none" and config.members == 1 and config.member is None:
+        raise InputError(f"--bagging {config.bagging}: is for ensembles; give --members 2 or more")
     if config.members > 1:
         return finetune_members(config, listener, command=command, overwrite=overwrite, dry_run=dry_run)
     started = time.monotonic()
@@ -101,7 +104,8 @@ def finetune_members(
         folders = [output / "members" / str(number + 1) for number in range(config.members)]
         for number, folder in enumerate(folders):
             listener.say(f"member {number + 1} of {config.members}")
-            member = replace(config, members=1, member=number, output=str(folder))
+            # A name on the hub means the same commit to all members, whatever is published in between.
+            member = replace(config, members=1, member=number, output=str(folder), revision=job.config.revision)
             finetune(member, listener, command=command, overwrite=overwrite)
         save_ensemble(output, [f"members/{folder.name}" for folder in folders])
         run = load_run(output)
@@ -188,9 +192,12 @@ def _predictions(data: LabeledData, outputs: NDArray[np.float32]) -> tuple[list[
 
 
 def _say_plan(config: FinetuneConfig, data: LabeledData, training: Training, listener: Listener) -> None:
-    epochs = f" ({config.epochs} epochs)" if config.epochs else ""
+    epochs = f" ({config.epochs} {'epoch' if config.epochs == 1 else 'epochs'})" if config.epochs else ""
     assert isinstance(training.network, Network)
     listener.say(f"model: {describe(training.network)}")
+    if config.bagging != "none" and config.member is not None:
+        shown, train = len(np.unique(training.examples.spans.records)), len(data.split.indices(TRAIN))
+        listener.say(f"bag: {shown:,} of the {train:,} training records ({config.bagging})")
     listener.say(f"{training.num_steps:,} steps of up to {training.tokens_per_step:,} tokens" + epochs)
     order, task = training.examples.order, data.task
     if config.sampling != "natural" and order is not None and isinstance(task, Classification):

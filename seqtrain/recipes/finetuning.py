@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqtrain.batching import Examples, num_steps_for
+from seqtrain.batching import Examples
 from seqtrain.config import FinetuneConfig, settled
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.errors import InputError
@@ -47,6 +47,7 @@ from seqtrain.recipes.training_core import (
 )
 from seqtrain.recipes.training_examples import labeled_examples, training_examples
 from seqtrain.scoring import mean_loss, measure, rows_of, true_values
+from seqtrain.step_count import num_steps_for
 from seqtrain.tasks import Task, TaskKind, kind_of
 from seqtrain.training import LoopConfig
 
@@ -87,7 +88,9 @@ def prepare_finetuning(config: FinetuneConfig, listener: Listener) -> Finetuning
     lora_of(config)
     check_origin(origin, config.alphabet, config.model, config.size, config.initialise)
     given = read_training_table(config, table, origin, listener)
-    data = replace(given.data, task=task_with_loss(config.loss, given.data))
+    # A balanced bag needs no loss that balances the classes of all records once more.
+    bag = bagged(config, given.data)[1] if config.bagging == "balanced" else None
+    data = replace(given.data, task=task_with_loss(config.loss, given.data, bag))
     device, why = choose_device(config.device)
     listener.say(f"device: {why}")
     settled_config = _settle(config, given, origin)
@@ -178,6 +181,10 @@ def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, d
     network.to(device)
     prepare_layers(network, config)
     examples = training_examples(replace(config, seed=seed), *bagged(config, data))
+    if examples.mixing is not None and getattr(network.body.config, "input", None) == "ngram":
+        raise InputError(
+            f"--mix {config.mix}: n-grams cannot be mixed; take a model with input=tokens or input=one-hot"
+        )
     loop = LoopConfig(
         device=device,
         precision=choose_precision(config.precision, device),

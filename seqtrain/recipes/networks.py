@@ -21,7 +21,7 @@ from seqtrain.models.gated_transformer import GatedTransformerConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PositionHeadConfig, SequenceHeadConfig
 from seqtrain.models.hub import fetch, is_hub_name
 from seqtrain.models.initialisation import Initialisation, initialise
-from seqtrain.models.network import BodyConfig, HeadConfig, Network, build, language_model_head
+from seqtrain.models.network import BodyConfig, FreshConfig, HeadConfig, Network, build, language_model_head
 from seqtrain.models.pretrained import LoadedBody, load_body, start_network
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.models.weights import weights_digest
@@ -83,7 +83,9 @@ def load_origin(path: str, revision: str | None = None, say: Callable[[str], Non
     if folder.exists() and revision is not None:
         raise InputError(f"--revision {revision}: {path} is a folder here, which has no revisions; leave it out")
     if not folder.exists():
-        if not is_hub_name(path):
+        # What lies beside other runs was meant to be one: a mistyped name is not looked up elsewhere.
+        beside = folder.parent != Path() and folder.parent.is_dir()
+        if beside or not is_hub_name(path):
             raise InputError(
                 f"--from {path}: no such folder; give a run directory, a folder with a model, or a name on the "
                 "Hugging Face hub such as facebook/esm2_t6_8M_UR50D"
@@ -94,6 +96,8 @@ def load_origin(path: str, revision: str | None = None, say: Callable[[str], Non
             raise InputError(f"--from {error}") from None
         body = load_body(found.folder, PROTEIN.tokens)
         return Origin(body=body, alphabet=PROTEIN, place=folder, folder=found.folder, commit=found.commit)
+    if (folder / "ensemble.json").exists():
+        raise InputError(f"--from {path}: is an ensemble; name one of its members, such as {path}/members/1")
     if (folder / "run.json").exists():
         if not (folder / "task.json").exists():
             raise InputError(f"--from {path}: its training is not finished; rerun its command to continue it")
@@ -134,19 +138,25 @@ def body_config(model: str, size: str, alphabet: Alphabet, dropout: float) -> Bo
     """A fresh body in words, such as ``transformer`` or ``cnn:kernel_size=7``; what they leave out, the size decides.
 
     Raises:
-        InputError: an unknown model, field or size.
+        InputError: an unknown model, field or size, or fields that the alphabet decides.
     """
-    kinds = names_of(BodyConfig)
+    kinds = names_of(FreshConfig)
     name = model.partition(":")[0].strip()
-    given: dict[str, Any] = {
+    of_alphabet: dict[str, Any] = {
         "vocabulary_size": len(alphabet.tokens),
         "mask_id": alphabet.vocabulary.id("<mask>"),
         "residue_ids": tuple(alphabet.standard_ids.tolist()),
-        "dropout": dropout,
     }
+    given = of_alphabet | {"dropout": dropout}
     if name in kinds:
         given |= kinds[name].shape(size)
-    config, _ = read_words(model, BodyConfig, "model", given=given)
+    try:
+        config, _ = read_words(model, FreshConfig, "model", given=given)
+    except InputError as error:
+        raise InputError(f"--model {model}: {error}") from None
+    for field, value in of_alphabet.items():
+        if getattr(config, field, value) != value:
+            raise InputError(f"--model {model}: {field} is decided by the alphabet, {alphabet.name}; leave it out")
     return cast(BodyConfig, config)
 
 

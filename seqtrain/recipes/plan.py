@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,8 @@ class PlannedRun:
     """From the command to the first step, measured."""
     store_bytes: int
     """Of the corpus in the run directory of a pretraining."""
+    num_members: int = 1
+    """Trainings like this one, where an ensemble is planned."""
 
 
 def plan_run(config: PretrainConfig | FinetuneConfig, listener: Listener) -> PlannedRun:
@@ -41,6 +43,9 @@ def plan_run(config: PretrainConfig | FinetuneConfig, listener: Listener) -> Pla
         RunError: a loss that is not finite, or a single sequence that does not fit into memory.
     """
     began = time.perf_counter()
+    num_members = config.members if isinstance(config, FinetuneConfig) else 1
+    if isinstance(config, FinetuneConfig) and num_members > 1:
+        config = replace(config, members=1, member=0)
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(config, FinetuneConfig):
             training = prepare_finetuning(config, listener).training
@@ -60,6 +65,7 @@ def plan_run(config: PretrainConfig | FinetuneConfig, listener: Listener) -> Pla
         device=training.loop.device,
         reading_seconds=reading_seconds,
         store_bytes=store_bytes,
+        num_members=num_members,
     )
 
 
@@ -81,14 +87,14 @@ def plan_rows(run: PlannedRun) -> list[tuple[str, str, str]]:
     if plan.range_test_seconds:
         rows.append(("time of the range test", duration(plan.range_test_seconds), "at most, for --learning-rate auto"))
     rows += [
-        ("whole training", duration(plan.seconds + run.reading_seconds), _whole(run)),
+        ("whole training", duration(run.num_members * (plan.seconds + run.reading_seconds)), _whole(run)),
         (
             "peak memory",
             size(plan.peak_bytes),
             f"{plan.memory_of}, measured; {size(plan.growth_bytes)} of it came with the steps",
         ),
         ("largest microbatch", *_largest(plan, run.device)),
-        ("disk", size(plan.disk_bytes + run.store_bytes), _disk(run)),
+        ("disk", size(run.num_members * plan.disk_bytes + run.store_bytes), _disk(run)),
     ]
     return rows
 
@@ -120,7 +126,8 @@ def _evaluations(plan: Plan) -> str:
 
 
 def _whole(run: PlannedRun) -> str:
-    return f"with {run.reading_seconds:.1f} s to read the input; checkpoints and the final scoring come on top"
+    members = f"{run.num_members} members, each " if run.num_members > 1 else ""
+    return f"{members}with {run.reading_seconds:.1f} s to read the input; checkpoints and the final scoring come on top"
 
 
 def _largest(plan: Plan, device: torch.device) -> tuple[str, str]:
@@ -143,4 +150,4 @@ def _disk(run: PlannedRun) -> str:
     parts.append(f"the model {size(plan.model_bytes)}")
     if run.store_bytes:
         parts.append(f"the corpus {size(run.store_bytes)}")
-    return ", ".join(parts)
+    return (f"of each of {run.num_members} members " if run.num_members > 1 else "") + ", ".join(parts)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqtrain.alphabet import Alphabet
-from seqtrain.batching import Examples, num_steps_for
+from seqtrain.batching import Examples
 from seqtrain.config import PretrainConfig, settled, to_toml
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.encode import Tokens
@@ -50,9 +50,10 @@ from seqtrain.recipes.training_core import (
     stopping_of,
     with_found_rate,
 )
-from seqtrain.recipes.training_examples import with_curriculum
+from seqtrain.recipes.training_examples import with_curriculum, with_curriculum_of_steps
 from seqtrain.run import finish_run, opened_run, save_model
 from seqtrain.spans import Spans
+from seqtrain.step_count import num_steps_for
 from seqtrain.training import LoopConfig, mean_score
 
 _DEFAULT_RESIDUES = {"cpu": 3_000_000, "gpu": 300_000_000}
@@ -206,7 +207,9 @@ def _prepare(setup: _Setup, corpus: Corpus) -> Training:
     # A step beyond one epoch would only repeat what it has seen.
     tokens_per_step = min(settled(config.tokens_per_step), int(examples.num_tokens.sum()))
     num_examples = _num_examples(config, examples, tokens_per_step)
-    if config.curriculum is not None:
+    if config.curriculum is not None and config.steps is not None:
+        examples = with_curriculum_of_steps(config.curriculum, examples, config.steps, tokens_per_step)
+    elif config.curriculum is not None:
         examples = with_curriculum(config.curriculum, examples, num_examples)
     num_steps = config.steps or num_steps_for(examples, tokens_per_step, num_examples, config.seed)
     schedule = schedule_of(config, num_steps)

@@ -139,8 +139,11 @@ def stopping_of(config: RunConfig, *, has_valid: bool) -> Stopping | None:
     return stopping
 
 
-def task_with_loss(words: str | None, data: LabeledData) -> Task:
+def task_with_loss(words: str | None, data: LabeledData, records: NDArray[np.int64] | None = None) -> Task:
     """The task of some data with the loss that words choose, fitted to the training records; as it is without words.
+
+    Args:
+        records: whose classes are counted; None for all training records.
 
     Raises:
         InputError: words that name no loss, or one that is not for such targets.
@@ -148,7 +151,7 @@ def task_with_loss(words: str | None, data: LabeledData) -> Task:
     task = data.task
     if words is None:
         return task
-    counts = None if isinstance(task, Regression) else tuple(training_counts(data).tolist())
+    counts = None if isinstance(task, Regression) else tuple(training_counts(data, records).tolist())
     names = None if isinstance(task, Regression) else task.classes
     try:
         loss = read_loss(words, class_counts=counts, class_names=names)
@@ -161,9 +164,9 @@ def task_with_loss(words: str | None, data: LabeledData) -> Task:
     return replace(task, trained_loss=loss)
 
 
-def training_counts(data: LabeledData) -> NDArray[np.int64]:
-    """(C,) training records, or residues, of each class or label."""
-    train, task = data.split.indices(TRAIN), data.task
+def training_counts(data: LabeledData, records: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """(C,) training records, or residues, of each class or label; of some records, or of all that are trained on."""
+    train, task = data.split.indices(TRAIN) if records is None else records, data.task
     if isinstance(task, MultiLabel):
         return np.asarray(np.nansum(data.targets[train], axis=0), np.int64)
     targets = data.targets.astype(np.int64)

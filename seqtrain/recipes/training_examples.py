@@ -18,6 +18,7 @@ from seqtrain.mixing import Mixing
 from seqtrain.orders import EasyFirst, Order, Weighted
 from seqtrain.recipes.augmentation import training_augmenter
 from seqtrain.spans import Spans
+from seqtrain.step_count import num_steps_for
 from seqtrain.tasks import Classification, Task
 from seqtrain.words import read_words
 
@@ -56,9 +57,25 @@ def training_examples(config: FinetuneConfig, data: LabeledData, records: NDArra
     )
     if config.curriculum is None:
         return examples
-    mean_tokens = float(examples.num_tokens.mean())
-    by_steps = (config.steps or 0) * settled(config.tokens_per_step) / mean_tokens
-    return with_curriculum(config.curriculum, examples, by_steps or settled(config.epochs) * len(examples), data)
+    if config.steps is not None:
+        tokens_per_step = min(settled(config.tokens_per_step), int(examples.num_tokens.sum()))
+        return with_curriculum_of_steps(config.curriculum, examples, config.steps, tokens_per_step, data)
+    return with_curriculum(config.curriculum, examples, settled(config.epochs) * len(examples), data)
+
+
+def with_curriculum_of_steps(
+    words: str, examples: Examples, num_steps: int, tokens_per_step: int, data: LabeledData | None = None
+) -> Examples:
+    """:func:`with_curriculum` for a training of so many steps, however many examples it then consumes.
+
+    Raises:
+        InputError: see there.
+    """
+    num_examples = num_steps * tokens_per_step / float(examples.num_tokens.mean())
+    # Short sequences at the beginning make for more examples in a step; what is needed grows in proportion.
+    trial = with_curriculum(words, examples, num_examples, data)
+    needed = num_steps_for(trial, tokens_per_step, num_examples, examples.seed)
+    return with_curriculum(words, examples, num_examples * num_steps / needed, data)
 
 
 def with_curriculum(words: str, examples: Examples, num_examples: float, data: LabeledData | None = None) -> Examples:
@@ -71,7 +88,10 @@ def with_curriculum(words: str, examples: Examples, num_examples: float, data: L
     Raises:
         InputError: words that name no curriculum or do not fit it, or a second opinion on the order.
     """
-    curriculum: Curriculum = read_words(words, Curriculum, "curriculum")[0]
+    try:
+        curriculum: Curriculum = read_words(words, Curriculum, "curriculum")[0]
+    except InputError as error:
+        raise InputError(f"--curriculum {words}: {error}") from None
     if isinstance(curriculum, LengthGrowth):
         growth, full = curriculum, examples.max_length or int(examples.spans.lengths.max())
         return replace(examples, length_at=lambda position: growth.length_at(position / num_examples, full))
@@ -113,7 +133,10 @@ def mixing_of(words: str | None, task: Task) -> Mixing | None:
     """
     if words is None:
         return None
-    mixing: Mixing = read_words(words, Mixing, "mixing")[0]
+    try:
+        mixing: Mixing = read_words(words, Mixing, "mixing")[0]
+    except InputError as error:
+        raise InputError(f"--mix {words}: {error}") from None
     if task.per_residue:
         raise InputError(f"--mix {words}: mixes sequences with one label each, and this is {task.words}; leave it out")
     if not task.loss.separable:

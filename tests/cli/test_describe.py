@@ -83,6 +83,9 @@ def test_sources_that_are_refused(command: Command, pretrained: Path, tmp_path: 
     config = tmp_path / "config.toml"
     config.write_text("sise = '1M'\n")
     command("describe", config).refused(config, "unknown key 'sise'", "did you mean 'size'")
+    table = tmp_path / "table.csv"
+    table.write_text("sequence,label\nMK,1\n")
+    command("describe", table).refused(table, "not a .toml file", "give a run")
     config.write_text("size = \n")
     command("describe", config).refused(config, "not TOML")
     command("describe", "--size", "100K", "--svg", tmp_path / "no" / "x.svg").failed(2, "x.svg")

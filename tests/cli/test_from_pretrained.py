@@ -17,10 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 from seqtrain.alphabet import PROTEIN
+from seqtrain.errors import InputError
 from seqtrain.models.heads import PositionHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.pretrained import save_network
 from seqtrain.models.transformer import TransformerConfig
+from seqtrain.recipes.networks import load_origin
 from tests.cli.conftest import SEQUENCES, Command
 from tests.fake_hub import FakeHub, serving
 from tests.models.backbones import write_bert, write_t5
@@ -213,3 +215,11 @@ def test_hub_model_is_kept_at_its_commit(origins: Path, inputs: Path, tmp_path: 
     then = probabilities(run / "predictions.csv")
     for name, values in then.items():
         np.testing.assert_allclose(probabilities(output)[name], values, atol=1e-5)
+
+
+def test_a_mistyped_run_is_not_looked_up_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", "http://localhost:9")
+    with pytest.raises(InputError, match="--from runs/bsae: no such folder"):
+        load_origin("runs/bsae")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_words(command: Command, inputs: Path) -> None:
     assert "for --learning-rate auto" in done.out
     assert "estimated" in done.out or "too little memory" in done.out
     assert "resident memory of the whole process" in done.out
+
+
+def test_an_ensemble_takes_as_many_trainings(command: Command, inputs: Path) -> None:
+    options = (inputs / "classes.csv", *TINY, "--bagging", "balanced")
+    alone, three = (command("plan", "finetune", *options, "--members", count) for count in (1, 3))
+    assert three.code == 0 and "3 members, each with" in _rows(three.out)["whole training"]
+    disks = [re.search(r"disk +([\d.]+) MB", done.out) for done in (alone, three)]
+    one, all_of_them = (float(found[1]) for found in disks if found)
+    assert all_of_them == pytest.approx(3 * one, rel=0.05)
 
 
 def test_refused(command: Command, inputs: Path, tmp_path: Path) -> None:

@@ -428,6 +428,8 @@ def test_a_file_says_what_options_say(command: Command, tables: Path, tmp_path: 
         ('on_nan = "ignore"', ["on_nan = 'ignore'", "stop, skip, rollback"]),
         ("regularize = [1]", ["regularize", "a list of texts"]),
         ('schedule = "xyz"', ["--schedule xyz", "choose from constant"]),
+        ('model = "mlp"', ["--model mlp", "choose from transformer, cnn"]),
+        ('model = "cnn:vocabulary_size=20"', ["--model cnn:", "decided by the alphabet, protein", "leave it out"]),
     ],
 )
 def test_a_file_that_does_not_fit(text: str, words: list[str], command: Command, tables: Path, tmp_path: Path) -> None:

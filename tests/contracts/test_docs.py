@@ -1,5 +1,5 @@
-"""The pages on encoders and augmenters cannot rot: their Python prints what they say, their commands run, their tables
-name every field, their pictures are what is drawn."""
+"""Pages cannot rot: their Python prints what they say, their commands run, their tables name every field and show the
+figures that were measured, their pictures are what is drawn."""
 
 from __future__ import annotations
 
@@ -13,18 +13,29 @@ from contextlib import redirect_stdout
 from dataclasses import MISSING, dataclass, fields
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from seqtrain.alphabet import Alphabet
 from seqtrain.augment import Chain, OneOf, RandAugment
 from seqtrain.augment.policy import NAMES
+from seqtrain.models.activations import Activation
+from seqtrain.models.adapters import Lora
+from seqtrain.models.backbone import BackboneConfig
+from seqtrain.models.heads import Pooling, SequenceHeadConfig
+from seqtrain.models.initialisation import Initialisation
+from seqtrain.models.network import BodyConfig
+from seqtrain.models.noise import Noise
+from seqtrain.models.normalization import Norm
+from seqtrain.models.stems import Input
+from seqtrain.words import name_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [*sorted((DOCS / "augmenters").glob("*.md")), DOCS / "encoders.md"]
-LINKING = [*PAGES, *sorted(DOCS.glob("*.md"))]
+AUGMENTER_PAGES = sorted((DOCS / "augmenters").glob("*.md"))
+PAGES = [*AUGMENTER_PAGES, DOCS / "encoders.md", DOCS / "models.md", DOCS / "training_data.md"]
+LINKING = [*AUGMENTER_PAGES, *sorted(DOCS.glob("*.md"))]
 AUGMENTERS = {**NAMES, "chain": Chain, "one-of": OneOf, "rand-augment": RandAugment}
 
 
@@ -68,8 +79,8 @@ def test_page_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_augmenter_has_a_page_with_three_examples() -> None:
-    pages = {path.stem: path.read_text(encoding="utf-8") for path in PAGES}
-    assert set(AUGMENTERS) == set(pages) - {"README", "encoders"}
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in AUGMENTER_PAGES}
+    assert set(AUGMENTERS) == set(pages) - {"README"}
     for name in AUGMENTERS:
         python = blocks(pages[name])
         assert len(python) >= 3, name
@@ -110,6 +121,35 @@ def test_the_figures_of_the_audit_are_those_of_the_benchmark() -> None:
                 name,
                 protein,
             )
+
+
+def test_models_and_their_choices_are_all_on_the_page() -> None:
+    page = (DOCS / "models.md").read_text(encoding="utf-8")
+    fields_of_noise = [field.name for field in fields(Noise) if field.name not in ("dropout", "block_size")]
+    choices = [get_args(each) for each in (Norm, Activation, Initialisation, Input, Pooling, SequenceHeadConfig)]
+    names = [name if isinstance(name, str) else name_of(name) for each in choices for name in each]
+    scratch = [name_of(kind) for kind in get_args(BodyConfig) if kind is not BackboneConfig]
+    for name in [*names, *scratch, *fields_of_noise, *(field.name for field in fields(Lora))]:
+        assert (
+            re.search(rf"`(?:[\w-]+[:=])?{re.escape(name)}[`:=]", page) or f"pooling={name}" in page or name == "all"
+        ), name
+
+
+def test_figures_of_the_architectures_are_those_of_the_benchmark() -> None:
+    measured = json.loads((ROOT / "benchmarks/results/architectures.json").read_text(encoding="utf-8"))["table"]
+    page = (DOCS / "models.md").read_text(encoding="utf-8")
+    found = re.findall(
+        r"^\| ([\w ,^-]+) \| (\d\.\d{4}) \| (\S+)(?: ± (\S+))? \| (\d) \| (\S+) \|$", page, flags=re.MULTILINE
+    )
+    rows = {name: rest for name, *rest in found}
+    for cell in measured:
+        loss, difference, deviation, seeds, seconds = rows[cell["variant"]]
+        steps = cell["equal_steps"]
+        assert (float(loss), int(seeds)) == (steps["loss"], steps["seeds"])
+        assert float(difference.replace("−", "-")) == steps["difference"]
+        assert float(deviation or 0) == (steps["sd"] or 0)
+        assert seconds == (f"{cell['relative_step_time']:.2f}" if "relative_step_time" in cell else "missing")
+    assert len(rows) == len(measured)
 
 
 def test_pictures_are_those_that_are_drawn(tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "light attention": {"head": "light-attention-head:kernel_size=5", "dropout": 0.3},
     "u-net": {"model": "u-net:levels=2,stochastic_depth=0.2,norm=batch", "head": "pooled-head:pooling=attention"},
     "adapters": {"lora": "rank=2,dropout=0.3", "init_from": "base", "size": None},
+    "mixup": {"mix": "mixup:alpha=1", "sampling": "balanced", "curriculum": "length-growth:start=8", "long": "window"},
+    "cutmix": {"mix": "cutmix", "model": "cnn:norm=batch", "curriculum": "shortest-first", "average": "ema:decay=0.5"},
     "stopped early": {"stop_early": "patience:evaluations=1,min_delta=9", "num_evaluations": 6, "average": "ema"},
 }
 

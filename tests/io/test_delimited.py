@@ -174,6 +174,13 @@ def test_missing_column_lists_those_there_and_the_nearest() -> None:
         wide.column("label")
 
 
+@pytest.mark.parametrize("name", ["x.parquet", "x.XLSX", "x.npz.gz"])
+def test_a_table_of_text_does_not_pass_for_another_format(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"written as CSV or TSV; end the name of -o in \.csv or \.tsv"):
+        write_table(tmp_path / name, ("a",), [("1",)])
+    assert not list(tmp_path.iterdir())
+
+
 def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

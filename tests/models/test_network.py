@@ -8,9 +8,11 @@ from typing import get_args
 import pytest
 import torch
 
+from seqtrain.alphabet import PROTEIN
 from seqtrain.batch import Batch
 from seqtrain.errors import InputError
 from seqtrain.models.cnn import CNNConfig
+from seqtrain.models.gated_transformer import GatedTransformerConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig, SequenceHeadConfig
 from seqtrain.models.light_attention import LightAttentionHeadConfig
 from seqtrain.models.network import (
@@ -19,16 +21,22 @@ from seqtrain.models.network import (
     body_from_dict,
     build,
     head_from_dict,
+    language_model_head,
     to_dict,
 )
+from seqtrain.models.residual_cnn import ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.models.unet import UNetConfig
+from tests.models.backbones import small_config
 from tests.models.packs import LENGTHS, draw_sequences, pack, shake
 
 BODIES: list[BodyConfig] = [
     TransformerConfig(width=16, depth=2, num_heads=2, dropout=0.1),
     CNNConfig(width=16, depth=3, dilations=(1, 2)),
+    ResidualCNNConfig(width=16, depth=3, stages=2, kernel_size=3, dilations=(1, 2)),
+    GatedTransformerConfig(width=16, depth=2, num_heads=2),
     UNetConfig(width=16, levels=2, growth=1.5, kernel_size=3),
+    small_config("bert", PROTEIN.tokens),
 ]
 HEADS: list[HeadConfig] = [
     LanguageModelHeadConfig(),
@@ -43,12 +51,17 @@ def test_the_lists_above_have_every_member() -> None:
     assert {type(config) for config in HEADS} == set(get_args(HeadConfig))
 
 
+def language_model_head_of(body: BodyConfig, head: HeadConfig) -> HeadConfig:
+    """The head as it is, or, of a language model, the one that goes with the body."""
+    return language_model_head(body) if isinstance(head, LanguageModelHeadConfig) else head
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("body", BODIES, ids=lambda config: type(config).__name__)
 @pytest.mark.parametrize("head", HEADS, ids=lambda config: type(config).__name__)
 def test_logits_of_a_sequence_do_not_depend_on_its_companions(body: BodyConfig, head: HeadConfig) -> None:
     torch.manual_seed(0)
-    network = shake(build(body, head))
+    network = shake(build(body, language_model_head_of(body, head)))
     sequences = draw_sequences()
     together = network(pack(sequences))
     alone = torch.cat([network(pack([ids])) for ids in sequences])
@@ -61,7 +74,7 @@ def test_logits_of_a_sequence_do_not_depend_on_its_companions(body: BodyConfig, 
 @pytest.mark.parametrize("head", HEADS, ids=lambda config: type(config).__name__)
 def test_gradients_reach_every_parameter(body: BodyConfig, head: HeadConfig) -> None:
     torch.manual_seed(0)
-    network = shake(build(body, head)).train()
+    network = shake(build(body, language_model_head_of(body, head))).train()
     network(pack(draw_sequences())).pow(2).sum().backward()
     for name, parameter in network.named_parameters():
         # Adding one number to all keys of a query changes no softmax: this gradient is zero but for rounding.

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from seqtrain.batch import Batch
 from seqtrain.draws import Draws
 from seqtrain.losses import CrossEntropy, Loss, MeanSquaredError, PairwiseRanking
+from seqtrain.mixing import Mixup
 from seqtrain.objectives import Supervised
 from tests.corpora import examples_of, proteins
 
@@ -96,6 +97,18 @@ def test_other_epochs_disturb_other_labels() -> None:
         for batch in (examples.batch(np.arange(200), np.full(200, epoch)) for epoch in (0, 1))
     )
     assert 20 < int((first != second).sum()) < 180
+
+
+def test_labels_that_are_mixed_in_are_disturbed_by_draws_of_their_own() -> None:
+    examples = examples_of(TEXTS, targets=np.zeros(len(TEXTS), int), mixing=Mixup())
+    batch = examples.batch(np.arange(len(TEXTS)), np.zeros(len(TEXTS), int))
+    prepared = Supervised(CrossEntropy(), 0.4, 4).prepare(batch, Draws(batch.keys))
+    own, other = prepared.targets != 0, prepared.other_targets != 0
+    share = 0.4 * 3 / 4
+    for changed in (own, other):
+        assert float(changed.double().mean()) == pytest.approx(share, abs=5 * np.sqrt(share * (1 - share) / len(TEXTS)))
+    both = share**2
+    assert float((own & other).double().mean()) == pytest.approx(both, abs=5 * np.sqrt(both / len(TEXTS)))
 
 
 def test_soft_targets_are_disturbed_by_whole_rows() -> None:

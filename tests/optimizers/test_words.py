@@ -76,6 +76,7 @@ def test_fields_in_words() -> None:
         ("add-sign:decay=linear,num_steps=0", "add-sign: decay=linear needs num_steps, the steps of the training"),
         ("power-sign:base=1", "power-sign: base is 1.0; give a number above 1"),
         ("sgd:betas=0.9/0.9", "sgd: 'betas=0.9/0.9' is no field=value of it"),
+        ("sgd:nesterov", "sgd: nesterov has no value; write sgd:nesterov=…"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(words: str, message: str) -> None:
