@@ -102,7 +102,8 @@ def write_report(name: str, benchmark: str, *, packages: Sequence[str], **facts:
 
 def _arguments() -> list[str]:
     """The arguments of the command; where data lie on this machine is nobody's business."""
-    return ["FOLDER" if before == "--data" else word for before, word in zip(sys.argv, sys.argv[1:], strict=False)]
+    hidden = [word if not Path(word).is_absolute() else "PATH" for word in sys.argv[1:]]
+    return ["FOLDER" if before == "--data" else word for before, word in zip(["", *hidden], hidden, strict=False)]
 
 
 def processor() -> str:

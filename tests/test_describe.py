@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from seqtrain.describe import Description, describe_network
-from seqtrain.errors import InputError
 from seqtrain.models.cnn import CNN, CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
 from seqtrain.models.light_attention import LightAttentionHeadConfig
-from seqtrain.models.network import BodyConfig, HeadConfig, Network, build, language_model_head
+from seqtrain.models.network import BodyConfig, FreshConfig, HeadConfig, Network, build, language_model_head
 from seqtrain.models.transformer import Packing, Transformer, TransformerConfig
 from seqtrain.network_picture import network_picture, short
 from seqtrain.shape_letters import ShapeLetters
@@ -25,13 +24,7 @@ SMALL = TransformerConfig(width=48, depth=3, num_heads=4, feedforward=100)
 
 def _sizes() -> dict[str, Any]:
     """A small config of every body that can be built from scratch."""
-    configs = {}
-    for name, kind in names_of(BodyConfig).items():
-        try:
-            configs[name] = kind(**kind.shape("100K"))
-        except InputError:
-            assert name == "backbone"
-    return configs
+    return {name: kind(**kind.shape("100K")) for name, kind in names_of(FreshConfig).items()}
 
 
 CONFIGS = _sizes()

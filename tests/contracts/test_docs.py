@@ -22,10 +22,9 @@ from seqtrain.augment import Chain, OneOf, RandAugment
 from seqtrain.augment.policy import NAMES
 from seqtrain.models.activations import Activation
 from seqtrain.models.adapters import Lora
-from seqtrain.models.backbone import BackboneConfig
 from seqtrain.models.heads import Pooling, SequenceHeadConfig
 from seqtrain.models.initialisation import Initialisation
-from seqtrain.models.network import BodyConfig
+from seqtrain.models.network import FreshConfig
 from seqtrain.models.noise import Noise
 from seqtrain.models.normalization import Norm
 from seqtrain.models.stems import Input
@@ -128,7 +127,7 @@ def test_models_and_their_choices_are_all_on_the_page() -> None:
     fields_of_noise = [field.name for field in fields(Noise) if field.name not in ("dropout", "block_size")]
     choices = [get_args(each) for each in (Norm, Activation, Initialisation, Input, Pooling, SequenceHeadConfig)]
     names = [name if isinstance(name, str) else name_of(name) for each in choices for name in each]
-    scratch = [name_of(kind) for kind in get_args(BodyConfig) if kind is not BackboneConfig]
+    scratch = [name_of(kind) for kind in get_args(FreshConfig)]
     for name in [*names, *scratch, *fields_of_noise, *(field.name for field in fields(Lora))]:
         assert (
             re.search(rf"`(?:[\w-]+[:=])?{re.escape(name)}[`:=]", page) or f"pooling={name}" in page or name == "all"
