@@ -137,7 +137,7 @@ def test_every_augmenter_can_be_named() -> None:
         (["matrix-substitutoin:rate=0.1"], PROTEIN, ["'matrix-substitutoin'", "did you mean 'matrix-substitution'?"]),
         (["xyzzy"], PROTEIN, ["'xyzzy'", "choose from matrix-substitution"]),
         (["matrix-substitution"], PROTEIN, ["needs rate", "matrix-substitution:rate="]),
-        (["matrix-substitution:rate"], PROTEIN, ["'rate'", "field=value"]),
+        (["matrix-substitution:rate"], PROTEIN, ["rate has no value", "matrix-substitution:rate="]),
         (["matrix-substitution:rat=0.1"], PROTEIN, ["'rat=0.1'", "did you mean 'rate'?"]),
         (["matrix-substitution:rate=much"], PROTEIN, ["matrix-substitution", "rate", "'much'"]),
         (["matrix-substitution:rate=1.5"], PROTEIN, ["matrix-substitution", "rate", "1.5"]),

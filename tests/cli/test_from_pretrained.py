@@ -185,8 +185,6 @@ def test_bad_words_are_refused_before_anything_is_read(
     monkeypatch.setitem(sys.modules, "peft", None)
     outcome = command("finetune", inputs / "classes.csv", *esm, "--lora", "rank=2", "-o", tmp_path / "run", *FEW)
     outcome.refused("peft", 'pip install "seqtrain[lora]"')
-    outcome = command("finetune", inputs / "classes.csv", "--model", "backbone", "-o", tmp_path / "run", *FEW)
-    outcome.refused("--from")
 
 
 def test_hub_model_is_kept_at_its_commit(origins: Path, inputs: Path, tmp_path: Path) -> None:
