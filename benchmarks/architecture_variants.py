@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.models.attention import Attention, Packing
+from seqtrain.models.encoder import initialise
 from seqtrain.models.gated_transformer import GatedTransformer, GatedTransformerConfig, scale_of_esmc
 from seqtrain.models.rotary import rotate
-from seqtrain.models.transformer import Transformer, TransformerConfig, initialise
+from seqtrain.models.transformer import Transformer, TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,7 @@ class VariantBody(GatedTransformer):
 
     def compute(self, inputs: Tensor, packing: Packing) -> Tensor:
         """inputs (T,) -> (T, D), or (M, D) at the positions that the packing wants."""
-        hidden, angles = self._embed(inputs, packing)
+        hidden, angles = self.start(inputs, packing)
         inputs = inputs if packing.order is None else inputs.index_select(0, packing.order)
         hidden = self._with_neighbours(hidden, packing.segments)
         stem = Stem(inputs, hidden, None)

@@ -38,21 +38,21 @@ def write_hdf5(path: Path, entries: Iterable[Entry], form: Form) -> int:
     except ImportError:
         raise InputError(f'{path}: writing HDF5 needs h5py; run pip install "seqtrain[hdf5]"') from None
     count = reserved = 0
-    with replacing(path) as placeholder:
+    with replacing(path) as target:
         # HDF5 wants the name of a file, and truncates the one that is there already: the file stays the same.
-        with h5py.File(placeholder.name, "w", track_order=True) as file:
+        with h5py.File(target.name, "w", track_order=True) as file:
             for name, value in form.facts.items():
                 file.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(value)
             for entry in entries:
                 needed = file.id.get_filesize() + entry.vectors.nbytes + _MARGIN_BYTES
                 if needed > reserved:
-                    reserved = _reserve(placeholder, needed)
+                    reserved = _reserve(target, needed)
                 place = file.create_dataset(_free_name(file, entry.identifier), data=entry.vectors)
                 place.attrs["original_id"] = entry.identifier.replace("\0", "_")
                 place.attrs["length"] = entry.length
                 count += 1
         # Opened and closed once more, HDF5 gives back what was reserved and not used.
-        h5py.File(placeholder.name, "r+").close()
+        h5py.File(target.name, "r+").close()
     return count
 
 

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.errors import InputError
-from seqtrain.models.attention import Attention, Packing, activation_dtype
+from seqtrain.models.attention import Attention
 from seqtrain.models.checks import require_fraction, require_positive, require_whole
-from seqtrain.models.embedding import TokenEmbedding
-from seqtrain.models.rotary import Rotary, rotate
+from seqtrain.models.encoder import RotaryEncoder
+from seqtrain.models.rotary import rotate
 from seqtrain.models.scaling import transformer_shape
-from seqtrain.models.transformer import initialise
 
 REFERENCE_DEPTH = 36
 """Layers at which ESM C, like ESM3 (Hayes et al. 2025), takes what half a layer adds as it is."""
@@ -151,81 +150,14 @@ class GatedTransformerLayer(nn.Module):
         return rows.view(rows.shape[0], rows.shape[1] // self.head_size, self.head_size)
 
 
-class GatedTransformer(nn.Module):
+class GatedTransformer(RotaryEncoder):
     """Token ids -> hidden states, with the arithmetic of ESM C: SwiGLU (Shazeer 2020), layer norms of queries and keys
     over all heads together (Henry et al. 2020), no biases in linear layers, branches scaled by depth."""
 
     def __init__(self, config: GatedTransformerConfig) -> None:
-        super().__init__()
+        layers = (GatedTransformerLayer(config) for _ in range(config.depth))
+        super().__init__(config.vocabulary_size, config.head_size, layers, nn.LayerNorm(config.width, bias=False))
         self.config = config
-        self.embedding = TokenEmbedding(config.vocabulary_size, config.width)
-        self.rotary = Rotary(config.head_size)
-        self.layers = nn.ModuleList(GatedTransformerLayer(config) for _ in range(config.depth))
-        self.final_norm = nn.LayerNorm(config.width, bias=False)
-        self.apply(initialise)
-
-    @property
-    def width(self) -> int:
-        """D, numbers per position."""
-        return self.config.width
-
-    @property
-    def token_embedding(self) -> Tensor:
-        """(V, D)"""
-        return self.embedding.weight
-
-    def forward(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None = None) -> Tensor:
-        """Hidden states after the final layer norm.
-
-        Args:
-            inputs: (T,) int64 ids of B packed sequences.
-            boundaries: (B + 1,) int64.
-            decode: (M,) int64 increasing; the last layer is then computed at these positions only.
-
-        Returns:
-            (T, D), or (M, D) with decode.
-        """
-        return self.compute(inputs, self.plan(boundaries, decode))
-
-    def plan(self, boundaries: Tensor, decode: Tensor | None = None) -> Packing:
-        """How sequences with these boundaries (B + 1,) are laid out, for :meth:`compute`."""
-        return Packing.of(boundaries, decode, self.config.head_size, activation_dtype(self.embedding.weight))
-
-    def plan_rectangle(self, real: Tensor) -> Packing:
-        """How the places of a padded rectangle, real (B, L) bool, are laid out, for :meth:`compute`."""
-        return Packing.of_rectangle(real)
-
-    def compute(self, inputs: Tensor, packing: Packing) -> Tensor:
-        """inputs (T,) -> (T, D), or (M, D) at the positions that the packing wants."""
-        hidden, angles = self._embed(inputs, packing)
-        for layer in self.layers[:-1]:
-            hidden = layer(hidden, angles, packing.attention, None)
-        hidden = self.layers[-1](hidden, angles, packing.decode_attention, packing.decode)
-        normed: Tensor = self.final_norm(hidden)
-        return normed if packing.restore is None else normed.index_select(0, packing.restore)
-
-    def hidden_states(self, inputs: Tensor, boundaries: Tensor, last: int | None = None) -> list[Tensor]:
-        """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm.
-
-        With ``last``, only what stands at 0 to ``last``, and nothing further is computed.
-        """
-        packing = self.plan(boundaries)
-        hidden, angles = self._embed(inputs, packing)
-        states = [hidden]
-        for layer in self.layers[:last]:
-            states.append(layer(states[-1], angles, packing.attention, None))
-        if len(states) > self.config.depth:
-            states[-1] = self.final_norm(states[-1])
-        if packing.restore is None:
-            return states
-        return [state.index_select(0, packing.restore) for state in states]
-
-    def _embed(self, inputs: Tensor, packing: Packing) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """(T, D) embeddings and the rotary angles, in the order of the packing."""
-        if packing.order is not None:
-            inputs = inputs.index_select(0, packing.order)
-        hidden = self.embedding(inputs)
-        return hidden, self.rotary(packing.positions, hidden.dtype)
 
 
 def scale_of_esmc(depth: int) -> float:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.models.checks import require_choice, require_fraction, require_positive, require_whole
+from seqtrain.models.encoder import initialise
 from seqtrain.models.light_attention import LightAttentionHead, LightAttentionHeadConfig
 from seqtrain.models.pooling import accumulating, maxima, means, weighted_means
-from seqtrain.models.transformer import initialise
 
 Pooling = Literal["all", "mean", "max", "attention"]
 

@@ -12,8 +12,8 @@ from torch.nn import functional
 from seqtrain.errors import InputError
 from seqtrain.models.checks import require_fraction, require_whole
 from seqtrain.models.convolution import PackedConvolution, Spacing
+from seqtrain.models.encoder import initialise
 from seqtrain.models.pooling import accumulating, maxima, weighted_means
-from seqtrain.models.transformer import initialise
 
 
 @dataclass(frozen=True, kw_only=True)

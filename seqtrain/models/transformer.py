@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.errors import InputError
-from seqtrain.models.attention import Attention, Packing, activation_dtype
+from seqtrain.models.attention import Attention, Packing
 from seqtrain.models.checks import require_fraction, require_positive, require_whole
-from seqtrain.models.embedding import TokenEmbedding
-from seqtrain.models.rotary import Rotary, rotate
+from seqtrain.models.encoder import RotaryEncoder
+from seqtrain.models.rotary import rotate
 from seqtrain.models.scaling import transformer_shape
 
 TRAINED_MASKED_FRACTION = 0.15 * 0.8
@@ -164,104 +164,31 @@ class TransformerLayer(nn.Module):
         return rows.view(rows.shape[0], rows.shape[1] // self.head_size, self.head_size)
 
 
-class Transformer(nn.Module):
+class Transformer(RotaryEncoder):
     """Token ids -> hidden states, with the arithmetic of ESM-2."""
 
     def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
+        layers = (TransformerLayer(config) for _ in range(config.depth))
+        norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
+        super().__init__(config.vocabulary_size, config.head_size, layers, norm)
         self.config = config
-        self.embedding = TokenEmbedding(config.vocabulary_size, config.width)
-        self.rotary = Rotary(config.head_size)
-        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.depth))
-        self.final_norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.apply(initialise)
 
-    @property
-    def width(self) -> int:
-        """D, numbers per position."""
-        return self.config.width
+    def embed(self, inputs: Tensor, packing: Packing) -> Tensor:
+        """inputs (T,) or (T, V) -> (T, D), with the token dropout of ESM-2: nothing of <mask>, and more of the rest.
 
-    @property
-    def token_embedding(self) -> Tensor:
-        """(V, D) for a tied language model head."""
-        return self.embedding.weight
-
-    def forward(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None = None) -> Tensor:
-        """Hidden states after the final layer norm.
-
-        Args:
-            inputs: (T,) int64 ids of B packed sequences, or (T, V) shares of ids.
-            boundaries: (B + 1,) int64.
-            decode: (M,) int64 increasing; the last layer is then computed at these positions only.
-
-        Returns:
-            (T, D), or (M, D) with decode.
+        Of mixtures the share of <mask> is left out, and the shares that are shown are counted.
         """
-        return self.compute(inputs, self.plan(boundaries, decode))
-
-    def plan(self, boundaries: Tensor, decode: Tensor | None = None) -> Packing:
-        """How sequences with these boundaries (B + 1,) are laid out, for :meth:`compute`."""
-        return Packing.of(boundaries, decode, self.config.head_size, activation_dtype(self.embedding.weight))
-
-    def plan_rectangle(self, real: Tensor) -> Packing:
-        """How the places of a padded rectangle, real (B, L) bool, are laid out, for :meth:`compute`."""
-        return Packing.of_rectangle(real)
-
-    def compute(self, inputs: Tensor, packing: Packing) -> Tensor:
-        """inputs (T,) -> (T, D), or (M, D) at the positions that the packing wants."""
-        hidden, angles = self._embed(inputs, packing)
-        for layer in self.layers[:-1]:
-            hidden = layer(hidden, angles, packing.attention, None)
-        hidden = self.layers[-1](hidden, angles, packing.decode_attention, packing.decode)
-        normed: Tensor = self.final_norm(hidden)
-        return normed if packing.restore is None else normed.index_select(0, packing.restore)
-
-    def hidden_states(self, inputs: Tensor, boundaries: Tensor, last: int | None = None) -> list[Tensor]:
-        """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm.
-
-        With ``last``, only what stands at 0 to ``last``, and nothing further is computed.
-        """
-        packing = self.plan(boundaries)
-        hidden, angles = self._embed(inputs, packing)
-        states = [hidden]
-        for layer in self.layers[:last]:
-            states.append(layer(states[-1], angles, packing.attention, None))
-        if len(states) > self.config.depth:
-            states[-1] = self.final_norm(states[-1])
-        if packing.restore is None:
-            return states
-        return [state.index_select(0, packing.restore) for state in states]
-
-    def _embed(self, inputs: Tensor, packing: Packing) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """(T, D) embeddings and the rotary angles, in the order of the packing."""
-        if packing.order is not None:
-            inputs = inputs.index_select(0, packing.order)
-        hidden = self.embedding(inputs)
-        angles = self.rotary(packing.positions, hidden.dtype)
-        if not self.config.token_dropout or self.config.mask_id is None:
-            return hidden, angles
-        if inputs.ndim > 1:
-            return self._shown_share(inputs, hidden, packing), angles
-        masked = inputs == self.config.mask_id
-        shown = torch.zeros_like(packing.lengths).index_add_(0, packing.segments, (~masked).long())
+        hidden = super().embed(inputs, packing)
+        mask_id = self.config.mask_id
+        if not self.config.token_dropout or mask_id is None:
+            return hidden
+        if inputs.ndim == 1:
+            masked = inputs == mask_id
+            kept, shares = hidden.masked_fill(masked[:, None], 0.0), (~masked).long()
+        else:
+            masked = inputs[:, mask_id]
+            kept, shares = hidden - masked[:, None] * self.embedding.weight[mask_id], 1 - masked
+        shown = torch.zeros_like(packing.lengths, dtype=shares.dtype).index_add_(0, packing.segments, shares)
         # Where every position is masked all embeddings are 0, and so is what they are multiplied by.
         scale = (1 - TRAINED_MASKED_FRACTION) * packing.lengths / shown.clamp(min=1)
-        scale = scale[packing.segments].masked_fill(masked, 0.0).to(hidden.dtype)
-        return hidden * scale[:, None], angles
-
-    def _shown_share(self, inputs: Tensor, hidden: Tensor, packing: Packing) -> Tensor:
-        """Token dropout of mixtures: inputs (T, V) shares, hidden (T, D) their embeddings -> (T, D) without the share
-        of <mask>, rescaled by the shares that are shown; of one-hot rows, what ids give."""
-        masked = inputs[:, self.config.mask_id]
-        shown = masked.new_zeros(len(packing.lengths)).index_add_(0, packing.segments, 1 - masked)
-        scale = (1 - TRAINED_MASKED_FRACTION) * packing.lengths / shown.clamp(min=1)
-        kept = hidden - masked[:, None] * self.embedding.weight[self.config.mask_id]
         return kept * scale[packing.segments, None].to(hidden.dtype)
-
-
-def initialise(module: nn.Module) -> None:
-    """The weights that a new ESM model starts from: normal with deviation 0.02, biases 0, norms 1."""
-    if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)

@@ -1,0 +1,104 @@
+"""What the transformers share: a stack of layers with rotary positions, computed on packed sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from seqtrain.models.attention import Packing, activation_dtype
+from seqtrain.models.embedding import TokenEmbedding
+from seqtrain.models.rotary import Rotary
+
+Angles = tuple[Tensor, Tensor]
+
+
+class RotaryEncoder(nn.Module):
+    """Token ids -> embeddings -> layers -> a final norm; what a layer computes is for the layers to say."""
+
+    def __init__(
+        self, vocabulary_size: int, head_size: int, layers: Iterable[nn.Module], final_norm: nn.LayerNorm
+    ) -> None:
+        super().__init__()
+        self.head_size = head_size
+        self.embedding = TokenEmbedding(vocabulary_size, final_norm.normalized_shape[0])
+        self.rotary = Rotary(head_size)
+        self.layers = nn.ModuleList(layers)
+        self.final_norm = final_norm
+        self.apply(initialise)
+
+    @property
+    def width(self) -> int:
+        """D, numbers per position."""
+        return self.embedding.embedding_dim
+
+    @property
+    def token_embedding(self) -> Tensor:
+        """(V, D) for a tied language model head."""
+        return self.embedding.weight
+
+    def forward(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None = None) -> Tensor:
+        """Hidden states after the final layer norm.
+
+        Args:
+            inputs: (T,) int64 ids of B packed sequences, or (T, V) shares of ids.
+            boundaries: (B + 1,) int64.
+            decode: (M,) int64 increasing; the last layer is then computed at these positions only.
+
+        Returns:
+            (T, D), or (M, D) with decode.
+        """
+        return self.compute(inputs, self.plan(boundaries, decode))
+
+    def plan(self, boundaries: Tensor, decode: Tensor | None = None) -> Packing:
+        """How sequences with these boundaries (B + 1,) are laid out, for :meth:`compute`."""
+        return Packing.of(boundaries, decode, self.head_size, activation_dtype(self.embedding.weight))
+
+    def plan_rectangle(self, real: Tensor) -> Packing:
+        """How the places of a padded rectangle, real (B, L) bool, are laid out, for :meth:`compute`."""
+        return Packing.of_rectangle(real)
+
+    def compute(self, inputs: Tensor, packing: Packing) -> Tensor:
+        """inputs (T,) -> (T, D), or (M, D) at the positions that the packing wants."""
+        hidden, angles = self.start(inputs, packing)
+        for layer in self.layers[:-1]:
+            hidden = layer(hidden, angles, packing.attention, None)
+        hidden = self.layers[-1](hidden, angles, packing.decode_attention, packing.decode)
+        normed: Tensor = self.final_norm(hidden)
+        return normed if packing.restore is None else normed.index_select(0, packing.restore)
+
+    def hidden_states(self, inputs: Tensor, boundaries: Tensor, last: int | None = None) -> list[Tensor]:
+        """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm.
+
+        With ``last``, only what stands at 0 to ``last``, and nothing further is computed.
+        """
+        packing = self.plan(boundaries)
+        hidden, angles = self.start(inputs, packing)
+        states = [hidden]
+        for layer in self.layers[:last]:
+            states.append(layer(states[-1], angles, packing.attention, None))
+        if len(states) > len(self.layers):
+            states[-1] = self.final_norm(states[-1])
+        if packing.restore is None:
+            return states
+        return [state.index_select(0, packing.restore) for state in states]
+
+    def embed(self, inputs: Tensor, packing: Packing) -> Tensor:
+        """inputs (T,) or (T, V), in the order of the packing -> (T, D) what the first layer sees."""
+        hidden: Tensor = self.embedding(inputs)
+        return hidden
+
+    def start(self, inputs: Tensor, packing: Packing) -> tuple[Tensor, Angles]:
+        """(T, D) embeddings and the rotary angles, in the order of the packing."""
+        if packing.order is not None:
+            inputs = inputs.index_select(0, packing.order)
+        hidden = self.embed(inputs, packing)
+        return hidden, self.rotary(packing.positions, hidden.dtype)
+
+
+def initialise(module: nn.Module) -> None:
+    """The weights that a new ESM model starts from: normal with deviation 0.02, biases 0, norms 1."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
