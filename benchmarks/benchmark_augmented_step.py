@@ -47,7 +47,7 @@ from seqtrain.letters import PackedLetters
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
-from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.objectives import MaskedLM
 from seqtrain.optimizers import AdamW
 from seqtrain.schedules import WarmupCosine
 from seqtrain.spans import Spans
@@ -108,7 +108,7 @@ def share_of_step(texts: list[str], device: torch.device, rounds: int) -> dict[s
     steps = list(zip(range(rounds + 1), steps_from(examples, tokens_per_step, 0, 0), strict=False))
     batches = (microbatches(step, examples, tokens_per_step) for _, step in steps)
     schedule = WarmupCosine(num_steps=1000)
-    reports = list(train_steps(network, MaskedLanguageModel(PROTEIN), batches, optimizer, schedule, loop))
+    reports = list(train_steps(network, MaskedLM(PROTEIN), batches, optimizer, schedule, loop))
     first = steps[0][1]
     packed = pack([texts[unit] for unit in first.units], PROTEIN)
     draws = keyed(len(packed), seed=0)

@@ -49,7 +49,7 @@ from seqtrain.io.store import SequenceStore
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
-from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.objectives import MaskedLM
 from seqtrain.optimizers import AdamW
 from seqtrain.schedules import Constant
 from seqtrain.spans import Spans
@@ -146,7 +146,7 @@ def examples_of(texts: list[str], seed: int) -> Examples:
 
 def masked_once(texts: list[str]) -> list[Batch]:
     """The held-out proteins, behind masks that are always the same."""
-    objective = MaskedLanguageModel(PROTEIN)
+    objective = MaskedLM(PROTEIN)
     return [objective.prepare(b, Draws(b.keys)) for b in evaluation_batches(examples_of(texts, -1), 8192)]
 
 
@@ -201,7 +201,7 @@ def run_ours(curve: Curve, config: TransformerConfig, texts: list[str], held_out
         curve.add(0, loss_of(network, network, held_out))
     curve.start()
     for report in train_steps(
-        network, MaskedLanguageModel(PROTEIN), batches(), optimizer, schedule, loop, first_step=progress.step
+        network, MaskedLM(PROTEIN), batches(), optimizer, schedule, loop, first_step=progress.step
     ):
         curve.stop()
         position = positions.pop(0)

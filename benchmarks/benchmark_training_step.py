@@ -43,7 +43,7 @@ from seqtrain.models.compiling import compile_layers
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
-from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.objectives import MaskedLM
 from seqtrain.optimizers import AdamW
 from seqtrain.schedules import Constant
 from seqtrain.spans import Spans
@@ -111,7 +111,7 @@ def our_reports(examples: Examples, steps: Iterator[Step], options: argparse.Nam
     budget = MicrobatchBudget(MICROBATCH)
     batches = (Microbatches(step, examples, budget) for step in steps)
     loop = LoopConfig(device=torch.device("cpu"), precision=options.precision)
-    return train_steps(network, MaskedLanguageModel(PROTEIN), batches, optimizer, Constant(num_steps=10**6), loop)
+    return train_steps(network, MaskedLM(PROTEIN), batches, optimizer, Constant(num_steps=10**6), loop)
 
 
 def flops_of(config: TransformerConfig, lengths: list[int], masked: float) -> float:

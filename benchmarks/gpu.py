@@ -38,7 +38,7 @@ from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import BodyConfig, Network, build
 from seqtrain.models.transformer import Transformer, TransformerConfig
-from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.objectives import MaskedLM
 from seqtrain.optimizers import AdamW
 from seqtrain.schedules import Constant
 from seqtrain.spans import Spans
@@ -46,7 +46,7 @@ from seqtrain.training import LoopConfig, autocast, train_steps
 
 LONGEST = 1022
 PAD, MASK = PROTEIN.vocabulary.id("<pad>"), PROTEIN.vocabulary.id("<mask>")
-OBJECTIVE = MaskedLanguageModel(PROTEIN)
+OBJECTIVE = MaskedLM(PROTEIN)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,16 @@ class Count(click.ParamType[int]):
         return int(number)
 
 
+class CountOrAuto(click.ParamType[int | str]):
+    """A whole number as for :class:`Count`, or auto."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Text to a number; a usage error for anything else than auto."""
+        return "auto" if value == "auto" else Count().convert(value, param, ctx)
+
+
 class Rate(click.ParamType[float | str]):
     """A number, or auto."""
 
@@ -100,6 +110,12 @@ training = apply(
         type=click.Choice(["glorot", "he", "lecun", "orthogonal", "fixup"]),
         help="From scratch: where the weights start, other than each network does by itself.",
     ),
+    click.option(
+        "--spectral-norm",
+        type=float,
+        metavar="NORM",
+        help="Keep the largest singular value of each layer of the body at this; 1 is usual.",
+    ),
     alphabet,
     click.option("--max-length", type=Count(), help="Letters; longer sequences are treated as --long says (1022)."),
     click.option("--long", type=click.Choice(["crop", "window", "drop", "error"]), help="What to do with longer ones."),
@@ -125,7 +141,11 @@ training = apply(
     ),
     click.option("--steps", type=Count(), help="Budget in updates, instead of the other budget."),
     click.option("--tokens-per-step", type=Count(), help="Letters and special tokens per update."),
-    click.option("--tokens-per-microbatch", type=Count(), help="Computed at once; lower it when memory runs out."),
+    click.option(
+        "--tokens-per-microbatch",
+        type=CountOrAuto(),
+        help="Computed at once; lower it when memory runs out, or auto to find the most that fit.",
+    ),
     click.option("--learning-rate", type=Rate(), help="Peak rate; auto finds it by a range test."),
     click.option("--weight-decay", type=float, help="Of matrices, not of biases, norms and embeddings (0.01)."),
     click.option("--warmup-fraction", type=float, help="Of the steps (0.1)."),

@@ -16,7 +16,8 @@ from seqtrain_cli.train import run_training
 @click.option(
     "--residues", type=options.Count(), help="Budget of letters, repeats counted (3M on a CPU, 300M on a GPU)."
 )
-@click.option("--masked-fraction", type=float, help="Of the residues (0.15).")
+@click.option("--objective", metavar="WORDS", help="What is asked: masked-lm (the default) …; see docs/pretraining.md.")
+@click.option("--masked-fraction", type=float, help="Of the residues (0.15 in masked-lm).")
 @options.training
 def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:
     """Train a masked language model on unlabelled sequences.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seqtrain.augment import Augmenter, RandomCrop
 from seqtrain.augment.augmenter import composed
 from seqtrain.batch import Batch
-from seqtrain.draws import Draws, record_keys
+from seqtrain.draws import Draws, fold, mix, record_keys
 from seqtrain.encode import Tokens
 from seqtrain.encode.tokens import Encoded
 from seqtrain.letters import PackedLetters
@@ -56,6 +56,8 @@ class Examples:
     """In which they come in training; None shuffles them anew each epoch."""
     mixing: Mixing | None = None
     """How pairs of them are mixed; only where there is one target per sequence."""
+    num_views: int = 1
+    """How often each example is laid into a batch, one view behind the other, each augmented by draws of its own."""
     length_at: Callable[[int], int | None] | None = None
     """Letters of the random crops after so many examples; None where sequences stay as they are."""
 
@@ -64,20 +66,28 @@ class Examples:
 
     @cached_property
     def num_tokens(self) -> NDArray[np.int64]:
-        """(U,) positions that each example takes in a batch, special tokens included."""
+        """(U,) positions that each example takes in a batch, in all its views, special tokens included."""
         lengths = self.spans.lengths
         if self.max_length is not None:
             lengths = np.minimum(lengths, self.max_length)
-        return lengths + self.encoder.num_special
+        return self.num_views * (lengths + self.encoder.num_special)
 
     def tokens_of(self, units: NDArray[np.int64], cropped_to: int | None) -> NDArray[np.int64]:
         """(B,) positions that examples take in a batch where they are cropped to a number of letters, or are not."""
         num_tokens = self.num_tokens[units]
-        return num_tokens if cropped_to is None else np.minimum(num_tokens, cropped_to + self.encoder.num_special)
+        return (
+            num_tokens
+            if cropped_to is None
+            else np.minimum(num_tokens, self.num_views * (cropped_to + self.encoder.num_special))
+        )
 
     def batch(self, units: NDArray[np.int64], epochs: NDArray[np.int64], cropped_to: int | None = None) -> Batch:
-        """Lay the examples ``units`` (B,), as they come in ``epochs`` (B,), end to end."""
+        """Lay the examples ``units`` (B,), as they come in ``epochs`` (B,), end to end, each in all its views."""
         keys = record_keys(self.seed, epochs, units)
+        if self.num_views > 1:
+            views = np.array([fold(0, "view", view) for view in range(self.num_views)])
+            keys = mix(np.repeat(keys, self.num_views) + np.tile(views, len(units)))
+            units, epochs = (np.repeat(each, self.num_views) for each in (units, epochs))
         read = self._read(units, keys, cropped_to)
         weights = self._weights(units)
         batch = Batch(

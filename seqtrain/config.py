@@ -30,6 +30,8 @@ class RunConfig:
     """Parameters of the body: the name of a size, such as 8M, or any number, such as 20M."""
     initialise: Literal["glorot", "he", "lecun", "orthogonal", "fixup"] | None = None
     """Where fresh weights start (see :mod:`seqtrain.models.initialisation`); None: where each network starts them."""
+    spectral_norm: float | None = None
+    """What the largest singular value of each layer of the body is kept at (see :mod:`seqtrain.models.spectral`)."""
     init_from: str | None = None
     """A run directory, a model folder or a name on the Hugging Face hub to take the weights from."""
     revision: str | None = None
@@ -59,7 +61,8 @@ class RunConfig:
     steps: int | None = None
     """Optimiser updates."""
     tokens_per_step: int | None = None
-    tokens_per_microbatch: int | None = None
+    tokens_per_microbatch: int | Literal["auto"] | None = None
+    """Computed at once; auto finds the most that fit by trying, before the training."""
     learning_rate: float | Literal["auto"] | None = None
     """Peak rate; auto finds it by a range test before the training."""
     weight_decay: float = 0.01
@@ -80,7 +83,7 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RunConfig):
-    """Masked language modelling on unlabelled sequences."""
+    """Self-supervised learning on unlabelled sequences."""
 
     inputs: tuple[str, ...] = ()
     """FASTA files or globs."""
@@ -90,7 +93,10 @@ class PretrainConfig(RunConfig):
     schedule: str = "warmup-cosine:final_fraction=0.05"
     residues: int | None = None
     """Budget of letters to train on, counted with repetitions."""
-    masked_fraction: float = 0.15
+    objective: str = "masked-lm"
+    """What is asked of the sequences, in words (see :mod:`seqtrain.objectives`)."""
+    masked_fraction: float | None = None
+    """Of the residues, for objectives that hide some; None: as many as is usual for the objective."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +198,7 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
 _POSITIVE = (
     "max_length", "steps", "tokens_per_step", "tokens_per_microbatch", "learning_rate", "head_learning_rate",
-    "num_evaluations", "residues", "epochs", "members",
+    "num_evaluations", "residues", "epochs", "members", "spectral_norm",
 )  # fmt: skip
 _FRACTIONS = ("warmup_fraction", "dropout", "masked_fraction", "disturbed_fraction")
 
@@ -212,7 +218,7 @@ def _check_ranges(config: RunConfig) -> None:
             raise InputError(f"--steps and {option(name)}: both are budgets; give one of them")
     if not 0 <= config.weight_decay < math.inf:
         raise InputError(f"--weight-decay {config.weight_decay}: must be a finite number, at least 0")
-    if getattr(config, "masked_fraction", 0.15) == 0:
+    if getattr(config, "masked_fraction", None) == 0:
         raise InputError("--masked-fraction 0: nothing would be asked for; 0.15 is usual")
 
 

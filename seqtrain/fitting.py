@@ -16,6 +16,7 @@ from typing import Protocol
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from seqtrain.averaging import AveragedWeights, Averaging
 from seqtrain.batching import Examples, MicrobatchBudget, Microbatches, steps_from
@@ -220,7 +221,16 @@ def _finished(
         listener.say(f"the weights of step {progress.best_step} were the best on the validation records and are kept")
     if average is not None:
         average.copy_to(training.network)
+    _fold_parametrizations(training.network)
     return progress
+
+
+def _fold_parametrizations(network: nn.Module) -> None:
+    """Make plain weights of those that are computed from others, such as normalised ones; outputs stay the same."""
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
 
 def _load_best(path: Path, network: nn.Module, average: AveragedWeights | None) -> None:

@@ -22,6 +22,7 @@ from seqtrain.errors import InputError
 from seqtrain.io.run_directory import locked, replacing_folder, write_json_atomically, write_text_atomically
 from seqtrain.models.adapter_folder import Adapter, save_adapter
 from seqtrain.models.ensemble import Ensemble, single
+from seqtrain.models.heads import LanguageModelHead
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.tasks import Task, task_from_json, task_to_json
@@ -30,6 +31,8 @@ _RECORD = "run.json"
 _TASK = "task.json"
 _ENSEMBLE = "ensemble.json"
 MASKED_LM = "masked_lm"
+_NO_TASK = (MASKED_LM, "self_supervised")
+"""Of runs without labels: with a language model head, and with the head of another objective."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class Run:
     network: Network | Ensemble
     alphabet: Alphabet
     task: Task | None
-    """None for a masked language model."""
+    """None for what was pretrained only."""
     max_length: int
     """Letters per window."""
     columns: dict[str, Any]
@@ -71,7 +74,7 @@ def load_run(folder: Path) -> Run:
     try:
         meaning = json.loads((folder / _TASK).read_text(encoding="utf-8"))
         alphabet = ALPHABETS[meaning["alphabet"]]
-        task = None if meaning["task"]["kind"] == MASKED_LM else task_from_json(meaning["task"])
+        task = None if meaning["task"]["kind"] in _NO_TASK else task_from_json(meaning["task"])
         max_length, columns = int(meaning["max_length"]), dict(meaning["columns"])
     except _DAMAGED as error:
         raise _damaged(folder / _TASK, error) from error
@@ -227,12 +230,16 @@ def save_model(
         else:
             save_adapter(partial, adapter, network.body.config, network.head, alphabet.tokens)
     meaning = {
-        "task": {"kind": MASKED_LM} if task is None else task_to_json(task),
+        "task": {"kind": _kind_without_task(network)} if task is None else task_to_json(task),
         "alphabet": alphabet.name,
         "max_length": max_length,
         "columns": dict(columns),
     }
     write_json_atomically(folder / _TASK, meaning)
+
+
+def _kind_without_task(network: Network) -> str:
+    return _NO_TASK[0 if isinstance(network.head, LanguageModelHead) else 1]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from seqtrain.buffers import copied_buffers, restore_buffers
 from seqtrain.draws import Draws, generator_seed
 from seqtrain.errors import RunError
 from seqtrain.largest_batch import is_out_of_memory, release_memory
-from seqtrain.objectives import Objective, Score
+from seqtrain.objectives import Changing, Objective, Score
 from seqtrain.regularization import Regularizer
 from seqtrain.schedules import History, Schedule, momentum_at, set_momentum
 
@@ -39,6 +39,8 @@ class LoopConfig:
     precision: Precision = "fp32"
     clip_norm: float = 1.0
     """Largest norm of the gradient over all parameters (Pascanu et al. 2013)."""
+    freezing: Freezing | None = None
+    """None: what requires gradients at the start is trained in every step."""
     regularizers: tuple[Regularizer, ...] = ()
     """What is done to gradients before an update and to weights after it, in turn."""
     on_nan: OnNan = "stop"
@@ -49,6 +51,14 @@ class LoopConfig:
     """What a record is called in messages."""
     warn: Callable[[str], None] = warnings.warn
     """Takes what went wrong and was put right."""
+
+
+class Freezing(Protocol):
+    """Which parameters are trained at each step."""
+
+    def __call__(self, model: nn.Module, step: int) -> None:
+        """Let the parameters of the model that the update after ``step`` updates is to change require gradients."""
+        ...
 
 
 @runtime_checkable
@@ -118,6 +128,9 @@ def train_steps(
     for step, batches in enumerate(steps, start=first_step):
         started = time.perf_counter()
         model.train()
+        if config.freezing is not None:
+            config.freezing(model, step)
+        current = objective.at_step(step) if isinstance(objective, Changing) else objective
         factor = schedule(step, history)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
@@ -126,7 +139,7 @@ def train_steps(
             set_momentum(optimizer.param_groups, momentum)
         optimizer.zero_grad(set_to_none=True)
         buffers = copied_buffers(model) if config.on_nan == "skip" else []
-        total, records, num_residues = _accumulate_in_memory(model, objective, batches, config, step)
+        total, records, num_residues = _accumulate_in_memory(model, current, batches, config, step)
         count = float(total.count)
         loss = float(total.loss) / count if count else 0.0
         norm = _divide(model, count)

@@ -21,7 +21,7 @@ from seqtrain.lr_range import RangeResult, RangeTest, range_picture
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import build
-from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.objectives import MaskedLM
 from seqtrain.optimizers import AdamW
 from seqtrain.schedules import Constant
 from seqtrain.training import LoopConfig
@@ -36,7 +36,7 @@ def _training(network: nn.Module | None = None, **fields: Any) -> Training:
     network = network or build(body, LanguageModelHeadConfig(vocabulary_size=33))
     training = Training(
         network=network,
-        objective=MaskedLanguageModel(PROTEIN),
+        objective=MaskedLM(PROTEIN),
         examples=examples_of([member.sequence for member in members]),
         optimizer=AdamW(learning_rate=2e-3),
         schedule=Constant(num_steps=1000),

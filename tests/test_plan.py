@@ -20,7 +20,7 @@ from seqtrain.memory_use import PeakMemory, free_bytes
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import build
-from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.objectives import MaskedLM
 from seqtrain.optimizers import AdamW
 from seqtrain.plan import Largest, plan_training
 from seqtrain.recipes.plan import PlannedRun, duration, plan_rows, size
@@ -41,7 +41,7 @@ def _training(**fields: Any) -> Training:
     torch.manual_seed(3)
     training = Training(
         network=build(CNNConfig(width=16, depth=1), LanguageModelHeadConfig()),
-        objective=MaskedLanguageModel(PROTEIN),
+        objective=MaskedLM(PROTEIN),
         examples=examples_of(proteins([10 + i % 20 for i in range(40)])),
         optimizer=AdamW(learning_rate=1e-3),
         schedule=Constant(num_steps=9),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from seqtrain.objectives.objective import Score
 
 
 @dataclass(frozen=True)
-class MaskedLanguageModel:
+class MaskedLM:
     """Choose letters at random; of those replace 80 % by ``<mask>``, 10 % by a random letter, and keep 10 %.
 
     Random letters are drawn evenly from the standard letters of the alphabet. Odd letters and special tokens are
@@ -26,6 +27,8 @@ class MaskedLanguageModel:
     masked_fraction: float = 0.15
 
     separable = True
+    num_views: ClassVar[int] = 1
+    predicts_letters: ClassVar[bool] = True
 
     def prepare(self, batch: Batch, draws: Draws) -> Batch:
         """Put the mask in; ``targets`` (M,) are the hidden ids at the positions ``decode`` (M,)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -35,4 +35,13 @@ class Objective(Protocol):
 
     def score(self, outputs: Tensor, batch: Batch) -> Score:
         """Score the outputs for a prepared batch."""
+        ...
+
+
+@runtime_checkable
+class Changing(Protocol):
+    """An objective that is not the same at every step, such as one that hides more letters as training goes on."""
+
+    def at_step(self, step: int) -> Objective:
+        """The objective of the update that follows ``step`` updates."""
         ...

@@ -19,11 +19,12 @@ from seqtrain.device import choose_device, choose_precision
 from seqtrain.encode import Tokens
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener, Training, fit
-from seqtrain.inference import evaluation_batches, tokens_per_batch
+from seqtrain.inference import tokens_per_batch
 from seqtrain.io.records import expand_paths
 from seqtrain.io.run_directory import sha256_of
+from seqtrain.models.heads import LanguageModelHead
 from seqtrain.models.network import Network
-from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.objectives import SelfSupervised
 from seqtrain.recipes.adapters import finished_adapter, lora_of
 from seqtrain.recipes.augmentation import training_augmenter
 from seqtrain.recipes.corpus import Corpus, first_sequences, read_corpus
@@ -35,12 +36,12 @@ from seqtrain.recipes.networks import (
     choose_alphabet,
     describe,
     digests_of,
-    lm_head_config,
     make_network,
     origin_of,
     same_origin_as_before,
 )
 from seqtrain.recipes.report import pretrain_report
+from seqtrain.recipes.self_supervision import head_for, objective_of, outcome, self_supervised_measures
 from seqtrain.recipes.training_core import (
     averaging_of,
     optimizer_of,
@@ -54,7 +55,7 @@ from seqtrain.recipes.training_examples import with_curriculum, with_curriculum_
 from seqtrain.run import finish_run, opened_run, save_model
 from seqtrain.spans import Spans
 from seqtrain.step_count import num_steps_for
-from seqtrain.training import LoopConfig, mean_score
+from seqtrain.training import LoopConfig
 
 _DEFAULT_RESIDUES = {"cpu": 3_000_000, "gpu": 300_000_000}
 _MAX_PASSES = 20
@@ -97,12 +98,9 @@ def pretrain(
         results = _results(config, training, corpus, progress.step)
         results["seconds"] = round(time.monotonic() - started, 1)
         save_model(output, training.network, setup.alphabet, None, config.max_length, {}, adapter)
-        pretrain_report(output, results)
+        pretrain_report(output, results, _objective(training))
         finish_run(output, results)
-    listener.say(
-        f"held-out perplexity {results['valid']['perplexity']:.2f} (letter frequencies alone: "
-        f"{results['unigram_perplexity']:.2f}), masked accuracy {results['valid']['accuracy']:.3f}"
-    )
+    listener.say(outcome(_objective(training), results["valid"], results["unigram_perplexity"]))
     listener.say(f"wrote {output}: finetune it with  seqtrain finetune TABLE --from {output}")
     return results
 
@@ -180,20 +178,21 @@ def _prepare(setup: _Setup, corpus: Corpus) -> Training:
     lengths = corpus.store.lengths[corpus.train]
     crop = config.long == "crop" and bool((lengths > config.max_length).any())
     make_spans = Spans.whole(corpus.train, lengths) if crop else Spans.windows(corpus.train, lengths, config.max_length)
+    objective = objective_of(config, alphabet, 1)
     examples = Examples(
         store=corpus.store,
         spans=make_spans,
         encoder=encoder,
         augmenter=training_augmenter(config.augment, alphabet, config.max_length, crop=crop),
         max_length=config.max_length,
+        num_views=objective.num_views,
         seed=config.seed,
     )
     dropout = settled(config.dropout)
     fresh = None if origin else body_config(str(config.model), str(config.size), alphabet, dropout)
-    network = make_network(
-        origin, fresh, lm_head_config(origin, fresh), config.seed, dropout, lora_of(config), config.initialise
-    )
-    if origin is None or origin.body.lm_head_state is None:
+    head = head_for(objective, origin, fresh)
+    network = make_network(origin, fresh, head, config.seed, dropout, lora_of(config), config.initialise)
+    if isinstance(network.head, LanguageModelHead) and (origin is None or origin.body.lm_head_state is None):
         _start_at_letter_frequencies(network, corpus, alphabet)
     network.to(device)
     prepare_layers(network, config)
@@ -214,11 +213,11 @@ def _prepare(setup: _Setup, corpus: Corpus) -> Training:
     num_steps = config.steps or num_steps_for(examples, tokens_per_step, num_examples, config.seed)
     schedule = schedule_of(config, num_steps)
     num_steps = schedule.num_steps
-    objective = MaskedLanguageModel(alphabet, config.masked_fraction)
-    watched = _held_out_examples(corpus, corpus.watched, encoder, config)
+    objective = objective_of(config, alphabet, num_steps)
+    watched = _held_out_examples(corpus, corpus.watched, examples, config)
 
     def evaluate() -> dict[str, float]:
-        return masked_lm_measures(network, objective, watched, loop)
+        return self_supervised_measures(network, objective, watched, loop)
 
     return Training(
         network=network,
@@ -242,27 +241,28 @@ def _num_examples(config: PretrainConfig, examples: Examples, tokens_per_step: i
     """Examples that the budget of residues holds; without a budget, small corpora are passed over at most 20 times."""
     if config.steps is not None:
         return config.steps * tokens_per_step / float(examples.num_tokens.mean())
-    residues = int(examples.num_tokens.sum()) - examples.encoder.num_special * len(examples)
+    # Every view of an example is computed, and counts.
+    residues = int(examples.num_tokens.sum()) - examples.encoder.num_special * len(examples) * examples.num_views
     default = _DEFAULT_RESIDUES["gpu" if config.device.startswith("cuda") else "cpu"]
     budget = config.residues or min(default, _MAX_PASSES * residues)
     return budget * len(examples) / residues
 
 
-def _held_out_examples(corpus: Corpus, records: NDArray[np.int64], encoder: Tokens, config: PretrainConfig) -> Examples:
+def _held_out_examples(
+    corpus: Corpus, records: NDArray[np.int64], trained: Examples, config: PretrainConfig
+) -> Examples:
     lengths = corpus.valid_store.lengths[records]
     # A seed of its own: the masks of the held-out records are the same in every evaluation, whatever the run's seed.
+    # Views of one sequence differ by their augmentation only, so where there are several it is made here, too.
     return Examples(
-        store=corpus.valid_store, spans=Spans.windows(records, lengths, config.max_length), encoder=encoder, seed=-1
+        store=corpus.valid_store,
+        spans=Spans.windows(records, lengths, config.max_length),
+        encoder=trained.encoder,
+        augmenter=trained.augmenter if trained.num_views > 1 else None,
+        max_length=config.max_length,
+        num_views=trained.num_views,
+        seed=-1,
     )
-
-
-def masked_lm_measures(
-    network: torch.nn.Module, objective: MaskedLanguageModel, examples: Examples, loop: LoopConfig
-) -> dict[str, float]:
-    """Loss in nats per masked letter, its exponential, and the share of masked letters that are guessed right."""
-    batches = evaluation_batches(examples, tokens_per_batch(loop.device, loop.precision))
-    loss, measures = mean_score(network, objective, batches, loop)
-    return {"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": measures.get("accuracy", float("nan"))}
 
 
 def _start_at_letter_frequencies(network: Network, corpus: Corpus, alphabet: Alphabet) -> None:
@@ -275,14 +275,18 @@ def _start_at_letter_frequencies(network: Network, corpus: Corpus, alphabet: Alp
 
 
 def _results(config: PretrainConfig, training: Training, corpus: Corpus, num_steps: int) -> dict[str, Any]:
-    assert isinstance(training.objective, MaskedLanguageModel)
-    whole = _held_out_examples(corpus, corpus.valid, training.examples.encoder, config)
+    whole = _held_out_examples(corpus, corpus.valid, training.examples, config)
     return {
-        "valid": masked_lm_measures(training.network, training.objective, whole, training.loop),
+        "valid": self_supervised_measures(training.network, _objective(training), whole, training.loop),
         "valid_records": len(corpus.valid),
         "unigram_perplexity": corpus.unigram_perplexity(),
         "steps": num_steps,
     }
+
+
+def _objective(training: Training) -> SelfSupervised:
+    assert isinstance(training.objective, SelfSupervised)
+    return training.objective
 
 
 def _say_plan(training: Training, corpus: Corpus, listener: Listener) -> None:

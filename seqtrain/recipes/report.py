@@ -18,6 +18,8 @@ from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
 from seqtrain.losses import IGNORED_CLASS
 from seqtrain.metrics_log import read_metrics
+from seqtrain.objectives import SelfSupervised
+from seqtrain.recipes.self_supervision import outcome
 from seqtrain.scoring import MAIN_METRIC, Scored, rows_of, true_values
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
 
@@ -31,30 +33,41 @@ _SHOWN_METRICS = {
 }
 
 
-def pretrain_report(folder: Path, results: Mapping[str, Any]) -> None:
+def pretrain_report(folder: Path, results: Mapping[str, Any], objective: SelfSupervised) -> None:
     """Write the report of a pretraining run."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     valid, floor = results["valid"], results["unigram_perplexity"]
+    held_out = (
+        f"{results['valid_records']:,} held-out records that the model was not trained on. Homologues of them may have "
+        "been."
+    )
+    summary: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    if objective.predicts_letters:
+        summary = (
+            f"The held-out perplexity is {valid['perplexity']:.2f}; letter frequencies alone give {floor:.2f}.",
+            f"Of the masked letters, {valid['accuracy']:.1%} were guessed right, in {held_out}",
+        )
+        perplexity = Figure(
+            test_set="held out",
+            metric="perplexity",
+            value=valid["perplexity"],
+            baselines=(("letter frequencies", floor),),
+        )
+        figures = (perplexity, Figure(test_set="held out", metric="masked accuracy", value=valid["accuracy"]))
+        curves = _curves(folder, "loss (nats per masked letter)", ("perplexity",))
+    else:
+        summary = (f"{outcome(objective, valid, floor).capitalize()}, on {held_out}",)
+        figures = tuple(Figure(test_set="held out", metric=name, value=value) for name, value in valid.items())
+        curves = _curves(folder, "loss", tuple(name for name in valid if name != "loss"))
     write_report(
         folder / "report.html",
         Report(
             title=f"Pretraining {folder.name}",
             command=record["command"],
-            summary=(
-                f"The held-out perplexity is {valid['perplexity']:.2f}; letter frequencies alone give {floor:.2f}.",
-                f"Of the masked letters, {valid['accuracy']:.1%} were guessed right, in {results['valid_records']:,} "
-                "held-out records that the model was not trained on. Homologues of them may have been.",
-            ),
-            figures=(
-                Figure(
-                    test_set="held out",
-                    metric="perplexity",
-                    value=valid["perplexity"],
-                    baselines=(("letter frequencies", floor),),
-                ),
-                Figure(test_set="held out", metric="masked accuracy", value=valid["accuracy"]),
-            ),
-            curves=_curves(folder, "loss (nats per masked letter)", ("perplexity",)),
+            summary=summary,
+            figures=figures,
+            curves=curves,
             ledger=_ledger(folder),
             configuration=_configuration(record),
             environment=_environment(record, results),

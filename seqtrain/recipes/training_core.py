@@ -23,6 +23,7 @@ from seqtrain.lr_range import RangeTest, range_picture
 from seqtrain.models.checkpointing import checkpoint_layers
 from seqtrain.models.compiling import compile_layers
 from seqtrain.models.network import Network
+from seqtrain.models.spectral import normalise_layers
 from seqtrain.optimizers import Optimizer
 from seqtrain.regularization import Regularization
 from seqtrain.schedules import Plateau, Schedule, shortened
@@ -36,11 +37,15 @@ _FOUND_RATE = "lr_range.json"
 
 
 def prepare_layers(network: Network, config: RunConfig) -> None:
-    """Compile the layers of a network, or let them keep less in memory, as the configuration says.
+    """Normalise the layers of a network, compile them, or let them keep less in memory, as the configuration says.
 
     Raises:
-        InputError: layers that cannot be compiled, or no compiler.
+        InputError: layers that cannot be normalised or compiled, or no compiler.
     """
+    if config.spectral_norm is not None:
+        if config.lora is not None:
+            raise InputError(f"--spectral-norm {config.spectral_norm:g}: adapters add to layers; leave --lora out")
+        normalise_layers(network, config.spectral_norm, trained=config.init_from is not None)
     if config.compile:
         compile_layers(network.body)
     if config.activation_checkpointing:

@@ -24,7 +24,7 @@ from seqtrain.models.network import BodyConfig, HeadConfig, build, language_mode
 from seqtrain.models.residual_cnn import ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.models.unet import UNetConfig
-from seqtrain.objectives import MaskedLanguageModel, Objective, Score, Supervised
+from seqtrain.objectives import MaskedLM, Objective, Score, Supervised
 from seqtrain.optimizers import AdamW
 from seqtrain.schedules import WarmupCosine
 from seqtrain.spans import Spans
@@ -53,7 +53,7 @@ class Ranking:
 
 
 CASES: dict[str, tuple[Objective, HeadConfig, np.ndarray | None, bool]] = {
-    "masked_lm": (MaskedLanguageModel(PROTEIN), LanguageModelHeadConfig(vocabulary_size=33), None, False),
+    "masked_lm": (MaskedLM(PROTEIN), LanguageModelHeadConfig(vocabulary_size=33), None, False),
     "regression": (
         Supervised(MeanSquaredError()),
         PooledHeadConfig(outputs=2, dropout=0.0),

@@ -12,7 +12,7 @@ from seqtrain.batch import Batch
 from seqtrain.batching import Examples
 from seqtrain.draws import Draws
 from seqtrain.encode import Tokens
-from seqtrain.objectives import MaskedLanguageModel
+from seqtrain.objectives import MaskedLM
 from seqtrain.spans import Spans
 from tests.corpora import RESIDUES, examples_of, proteins, store_of
 
@@ -25,7 +25,7 @@ def batch_of(texts: list[str], epoch: int = 0, seed: int = 0) -> Batch:
 
 
 def masked(batch: Batch, fraction: float = 0.15, alphabet: Alphabet = PROTEIN) -> Batch:
-    prepared = MaskedLanguageModel(alphabet, fraction).prepare(batch, Draws(batch.keys))
+    prepared = MaskedLM(alphabet, fraction).prepare(batch, Draws(batch.keys))
     assert prepared.decode is not None and prepared.targets is not None
     return prepared
 
@@ -139,7 +139,7 @@ def test_the_score_is_a_sum_of_nats_and_of_hits() -> None:
     prepared = masked(batch_of(proteins([200])), 0.5)
     assert prepared.targets is not None
     logits = torch.randn(len(prepared.targets), 33, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    score = MaskedLanguageModel(PROTEIN).score(logits, prepared)
+    score = MaskedLM(PROTEIN).score(logits, prepared)
     probabilities = logits.softmax(1)[torch.arange(len(logits)), prepared.targets]
     assert float(score.loss) == pytest.approx(float(-probabilities.log().sum()), rel=1e-12)
     assert float(score.count) == len(prepared.targets)
@@ -151,5 +151,5 @@ def test_the_score_is_a_sum_of_nats_and_of_hits() -> None:
 def test_a_batch_with_nothing_to_ask_scores_zero() -> None:
     prepared = masked(batch_of([ODD]), 0.9)
     assert prepared.decode is not None and len(prepared.decode) == 0
-    score = MaskedLanguageModel(PROTEIN).score(torch.zeros(0, 33, requires_grad=True), prepared)
+    score = MaskedLM(PROTEIN).score(torch.zeros(0, 33, requires_grad=True), prepared)
     assert score.loss.item() == 0 and score.count.item() == 0
