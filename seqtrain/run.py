@@ -1,35 +1,28 @@
-"""The run directory: what training leaves behind, and all that predicting needs."""
+"""A trained network in its run directory: all that predicting needs, read and written."""
 
 from __future__ import annotations
 
 import json
-import platform
 import re
-import shutil
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
 from seqtrain.alphabet import ALPHABETS, Alphabet
-from seqtrain.config import RunConfig, differences, facts, to_toml
 from seqtrain.errors import InputError
-from seqtrain.io.run_directory import locked, replacing_folder, write_json_atomically, write_text_atomically
+from seqtrain.io.run_directory import replacing_folder, write_json_atomically
 from seqtrain.models.adapter_folder import Adapter, save_adapter
 from seqtrain.models.ensemble import Ensemble, single
 from seqtrain.models.heads import LanguageModelHead
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
+from seqtrain.run_record import DAMAGED, ENSEMBLE, RECORD, TASK, damaged
 from seqtrain.tasks import Task, task_from_json, task_to_json
 
-_RECORD = "run.json"
-_TASK = "task.json"
-_ENSEMBLE = "ensemble.json"
 MASKED_LM = "masked_lm"
 _NO_TASK = (MASKED_LM, "self_supervised")
 """Of runs without labels: with a language model head, and with the head of another objective."""
@@ -66,22 +59,22 @@ def load_run(folder: Path) -> Run:
         InputError: not a run, or one that is not finished.
     """
     _refuse_non_run(folder)
-    if (folder / _ENSEMBLE).exists():
+    if (folder / ENSEMBLE).exists():
         return _load_ensemble(folder)
-    if not (folder / "model").is_dir() or not (folder / _TASK).exists():
+    if not (folder / "model").is_dir() or not (folder / TASK).exists():
         raise InputError(f"{folder}: the training is not finished; rerun its command to continue it")
     network, tokens = load_network(folder / "model")
     try:
-        meaning = json.loads((folder / _TASK).read_text(encoding="utf-8"))
+        meaning = json.loads((folder / TASK).read_text(encoding="utf-8"))
         alphabet = ALPHABETS[meaning["alphabet"]]
         task = None if meaning["task"]["kind"] in _NO_TASK else task_from_json(meaning["task"])
         max_length, columns = int(meaning["max_length"]), dict(meaning["columns"])
-    except _DAMAGED as error:
-        raise _damaged(folder / _TASK, error) from error
+    except DAMAGED as error:
+        raise damaged(folder / TASK, error) from error
     if max_length < 1 or (
         task is not None and task.loss.width(task.outputs) != getattr(network.head.config, "outputs", None)
     ):
-        raise InputError(f"{folder}: {_TASK} and the model do not fit together; the folder was changed")
+        raise InputError(f"{folder}: {TASK} and the model do not fit together; the folder was changed")
     if tokens != alphabet.tokens:
         raise InputError(
             f"{folder}: its vocabulary is not that of the {alphabet.name} alphabet; the folder was changed"
@@ -92,12 +85,12 @@ def load_run(folder: Path) -> Run:
 def _load_ensemble(folder: Path) -> Run:
     """The members of an ensemble as one network, with the task that all of them have."""
     try:
-        names = [str(name) for name in json.loads((folder / _ENSEMBLE).read_text(encoding="utf-8"))["members"]]
+        names = [str(name) for name in json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))["members"]]
         inside = bool(names) and all(re.fullmatch(r"members/[\w.-]+", name) and ".." not in name for name in names)
-    except _DAMAGED as error:
-        raise _damaged(folder / _ENSEMBLE, error) from error
+    except DAMAGED as error:
+        raise damaged(folder / ENSEMBLE, error) from error
     if not inside:
-        raise InputError(f"{folder / _ENSEMBLE}: must name folders in members/; the folder was changed")
+        raise InputError(f"{folder / ENSEMBLE}: must name folders in members/; the folder was changed")
     members = [load_run(folder / name) for name in names]
     check_alike(members)
     networks = []
@@ -157,7 +150,7 @@ def _read_alike(one: Task, other: Task) -> bool:
 
 def save_ensemble(folder: Path, members: Sequence[str]) -> None:
     """Write which runs inside a folder, such as members/1, answer together."""
-    write_json_atomically(folder / _ENSEMBLE, {"members": list(members)})
+    write_json_atomically(folder / ENSEMBLE, {"members": list(members)})
 
 
 def alphabet_of_run(folder: Path) -> Alphabet:
@@ -167,9 +160,9 @@ def alphabet_of_run(folder: Path) -> Alphabet:
         InputError: its ``task.json`` is damaged.
     """
     try:
-        return ALPHABETS[json.loads((folder / _TASK).read_text(encoding="utf-8"))["alphabet"]]
-    except _DAMAGED as error:
-        raise _damaged(folder / _TASK, error) from error
+        return ALPHABETS[json.loads((folder / TASK).read_text(encoding="utf-8"))["alphabet"]]
+    except DAMAGED as error:
+        raise damaged(folder / TASK, error) from error
 
 
 def settings_of_run(folder: Path) -> dict[str, Any]:
@@ -180,31 +173,14 @@ def settings_of_run(folder: Path) -> dict[str, Any]:
         return {}
 
 
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading a JSON file raises when somebody else wrote it."""
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: damaged ({type(error).__name__}: {error}); use another copy, or start the run anew")
-
-
-def _earlier_start(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What decided the run when it was started, and its results if it is finished."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return dict(record["facts"]), dict(record["results"]) if record["finished"] else None
-    except _DAMAGED as error:
-        raise _damaged(path, error) from error
-
-
 def _refuse_non_run(folder: Path) -> None:
     if not folder.exists():
         raise InputError(f"{folder}: no such run directory; check the path")
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file; give the run directory that pretrain or finetune wrote")
-    if not (folder / _RECORD).exists():
+    if not (folder / RECORD).exists():
         raise InputError(
-            f"{folder}: is not a run directory (it has no {_RECORD}); give one that pretrain or finetune wrote"
+            f"{folder}: is not a run directory (it has no {RECORD}); give one that pretrain or finetune wrote"
         )
 
 
@@ -235,111 +211,8 @@ def save_model(
         "max_length": max_length,
         "columns": dict(columns),
     }
-    write_json_atomically(folder / _TASK, meaning)
+    write_json_atomically(folder / TASK, meaning)
 
 
 def _kind_without_task(network: Network) -> str:
     return _NO_TASK[0 if isinstance(network.head, LanguageModelHead) else 1]
-
-
-@contextmanager
-def opened_run(
-    folder: Path, kind: str, config: RunConfig, data: Mapping[str, str], command: str, *, overwrite: bool
-) -> Iterator[dict[str, Any] | None]:
-    """Hold a run directory, new or left by an earlier start of the same training.
-
-    A start that ended before its first checkpoint, such as one whose input was refused, binds nobody: with the input or
-    the settings corrected, the same command starts anew.
-
-    Args:
-        data: SHA-256 of each input by its name.
-        overwrite: Remove the run that is there first.
-
-    Yields:
-        The results of the run if it is finished already, else None.
-
-    Raises:
-        InputError: the directory is in use, or holds a run of other settings or data; names what differs.
-    """
-    with locked(folder):
-        if overwrite:
-            clear_run(folder)
-        now = json.loads(json.dumps({"kind": kind, **facts(config), **{f"data {key}": data[key] for key in data}}))
-        path = folder / _RECORD
-        _remove_leavings(folder)
-        if path.exists():
-            before, results = _earlier_start(path)
-            if before == now:
-                yield results
-                return
-            if results is not None or _has_checkpoints(folder):
-                _refuse_changes(folder, before, now)
-            clear_run(folder)
-        write_text_atomically(folder / "config.toml", to_toml(config))
-        write_json_atomically(path, {"facts": now, "command": command, "finished": False, "environment": environment()})
-        yield None
-
-
-def _has_checkpoints(folder: Path) -> bool:
-    """Whether something was trained that would be lost, by the run itself or by a member of an ensemble."""
-    return any(any(folder.glob(f"{place}checkpoints/step-*")) for place in ("", "members/*/"))
-
-
-def _refuse_changes(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> NoReturn:
-    changed = differences(before, now)
-    more = f" and {len(changed) - 3} more differences" if len(changed) > 3 else ""
-    raise InputError(
-        f"{folder}: holds a run that differs ({'; '.join(changed[:3])}{more}); "
-        "choose another -o, or pass --overwrite to start it anew"
-    )
-
-
-def _remove_leavings(folder: Path) -> None:
-    """Remove the files that a killed process was writing."""
-    for path in folder.glob("*.tmp-*"):
-        if path.name.partition(".tmp-")[0] in RUN_FILES:
-            path.unlink()
-
-
-def finish_run(folder: Path, results: Mapping[str, Any]) -> None:
-    """Mark the run as finished and keep its results beside its facts."""
-    record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    write_json_atomically(folder / _RECORD, {**record, "finished": True, "results": dict(results)})
-
-
-def clear_run(folder: Path) -> None:
-    """Remove what a run wrote, and nothing else; for ``--overwrite``.
-
-    Raises:
-        InputError: the folder holds files but is not a run directory.
-    """
-    # config.toml alone is what a start that was killed at once leaves.
-    contents = [path for path in folder.iterdir() if path.name not in (".lock", "config.toml")]
-    if contents and not (folder / _RECORD).exists():
-        raise InputError(
-            f"{folder}: holds files but is not a run directory; --overwrite would not touch it, choose another -o"
-        )
-    for name in RUN_FILES:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-RUN_FILES: Sequence[str] = (
-    "checkpoints", "model", ".model.partial", "store", ".store.partial", "valid_store", ".valid_store.partial",
-    "tensorboard", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "predictions.csv", "report.html",
-    "lr_range.json", "lr_range.svg", "members", _ENSEMBLE, _TASK, _RECORD,
-)  # fmt: skip
-
-
-def environment() -> dict[str, str]:
-    """Versions of what decides a result."""
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    for name in ("seqtrain", "numpy", "transformers", "scikit-learn"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return {**versions, "platform": platform.platform(terse=True), "processor": platform.machine()}

@@ -24,7 +24,8 @@ from seqtrain.io.records import BadRecords, Long, RawRecord, Record, RecordReade
 from seqtrain.labeled import LabeledData, read_labeled
 from seqtrain.predict import Predictor, load_run_or_model
 from seqtrain.recipes.networks import describe
-from seqtrain.run import Run, environment
+from seqtrain.run import Run
+from seqtrain.run_record import environment
 from seqtrain.scoring import Scored, score_set
 from seqtrain.tasks import Task, kind_of
 
