@@ -33,7 +33,8 @@ from seqtrain.recipes.training_core import (
     with_found_rate,
 )
 from seqtrain.recipes.training_examples import labeled_examples
-from seqtrain.run import finish_run, load_run, opened_run, save_ensemble, save_model
+from seqtrain.run import load_run, save_ensemble, save_model
+from seqtrain.run_record import finish_run, opened_run
 from seqtrain.scoring import Scored, rows_of, score_set, simple_models
 from seqtrain.tasks import Classification
 

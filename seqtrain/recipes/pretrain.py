@@ -52,7 +52,8 @@ from seqtrain.recipes.training_core import (
     with_found_rate,
 )
 from seqtrain.recipes.training_examples import with_curriculum, with_curriculum_of_steps
-from seqtrain.run import finish_run, opened_run, save_model
+from seqtrain.run import save_model
+from seqtrain.run_record import finish_run, opened_run
 from seqtrain.spans import Spans
 from seqtrain.step_count import num_steps_for
 from seqtrain.training import LoopConfig
