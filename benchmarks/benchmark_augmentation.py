@@ -40,6 +40,7 @@ TASKS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 METHODS: dict[str, dict[str, Any]] = {
     "none": {},
+    "none, and a pooled head": {"head": "pooled-head"},
     "BLOSUM62 at 0.02": {"augment": ("matrix-substitution:rate=0.02",)},
     "Murphy 10 groups at 0.05": {"augment": ("group-substitution:reduced=murphy10,rate=0.05",)},
     "mixup": {"mix": "mixup:alpha=0.4"},
@@ -48,6 +49,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "synonymous codons": {"alphabet": "codon", "augment": ("synonymous-codons:rate=0.5",)},
     "codons, not augmented": {"alphabet": "codon"},
 }
+HEAD = "aligned-head"
+"""Variants of one protein: every position has weights of its own."""
+NETWORK = f"cnn 100K, {HEAD}"
 FRACTIONS = (0.01, 0.1, 1.0)
 TRAINING, TEST = 2000, 2000
 
@@ -98,7 +102,7 @@ def train(rows: list[tuple[str, str, str]], method: str, seed: int, steps: int) 
             writer.writerows((text, label, name) for text, (_, label, name) in zip(texts, rows, strict=True))
         config = FinetuneConfig(
             table=str(table), target=("label",), task="regression", model="cnn", size="100K", steps=steps,
-            seed=seed, num_evaluations=1, device="cpu", **METHODS[method],
+            seed=seed, num_evaluations=1, device="cpu", **{"head": HEAD} | METHODS[method],
         )  # fmt: skip
         job = prepare_finetuning(config, Silent())
         run = Path(folder) / "run"
@@ -156,7 +160,7 @@ def main() -> None:
     name = "augmentation_full" if options.full else "augmentation"
     path = RESULTS / f"{name}.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
-    cells = kept.get("cells", {}) if kept.get("steps") == steps else {}
+    cells = kept.get("cells", {}) if (kept.get("steps"), kept.get("network")) == (steps, NETWORK) else {}
     data = {task: read_rows(options.data, task) for task in TASKS}
     wanted = [(s, t, f, m) for s in range(seeds) for t in TASKS for f in FRACTIONS for m in METHODS]
     missing = (
@@ -170,7 +174,7 @@ def main() -> None:
             name,
             "augmentations on measured variants: Spearman's correlation on test records, by share of the training data",
             packages=("torch", "scipy"),
-            network="cnn 100K",
+            network=NETWORK,
             steps=steps,
             seeds=seeds,
             table=summary(cells, seeds),

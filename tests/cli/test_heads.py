@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import SEQUENCES, TINY, Command, fasta, table
 
+LONGEST = max(map(len, SEQUENCES))
 RESIDUES = table(lambda i: "".join("HEC"[(j + i) % 3] for j in range(len(SEQUENCES[i]))))
 
 
@@ -20,6 +21,10 @@ RESIDUES = table(lambda i: "".join("HEC"[(j + i) % 3] for j in range(len(SEQUENC
         (
             "light-attention-head:kernel_size=5,dropout=0.3",
             {"kind": "LightAttentionHeadConfig", "outputs": 1, "kernel_size": 5, "dropout": 0.3},
+        ),
+        (
+            "aligned-head:channels=4",
+            {"kind": "AlignedHeadConfig", "outputs": 1, "length": LONGEST, "channels": 4, "dropout": 0.1},
         ),
     ],
 )
@@ -57,6 +62,7 @@ def test_a_u_net_is_trained_and_predicts_every_residue(command: Command, tmp_pat
         ("pooled-head:pooling=median", ["pooling", "'median' is none of all, mean, max, attention"]),
         ("pooled-head:outputs=7", ["--head pooled-head:outputs=7", "need 1 outputs; leave outputs out"]),
         ("light-attention-head:kernel_size=4", ["kernel_size 4 has no centre; make it odd"]),
+        ("aligned-head:channels=0", ["channels is 0"]),
         ("light-attention-head:width=4", ["'width=4' is no field=value of it"]),
     ],
 )
@@ -65,6 +71,17 @@ def test_heads_that_do_not_fit_are_refused(words: str, said: list[str], command:
     path.write_text(table(lambda i: i * 7 % 11 + 0.5))
     command("finetune", path, "-o", tmp_path / "run", *TINY, "--head", words).refused(*said)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_aligned_head_takes_no_windows_and_nothing_longer(command: Command, tmp_path: Path) -> None:
+    path, run = tmp_path / "table.csv", tmp_path / "run"
+    path.write_text(table(lambda i: i * 7 % 11 + 0.5))
+    options = (*TINY, "--task", "regression", "--head", "aligned-head")
+    outcome = command("finetune", path, "-o", run, *options, "--max-length", "10")
+    outcome.refused("--head aligned-head: positions of windows", "--max-length")
+    assert command("finetune", path, "-o", run, *options).code == 0
+    (tmp_path / "long.fasta").write_text(f">long\n{'MKT' * max(map(len, SEQUENCES))}\n")
+    command("predict", run, tmp_path / "long.fasta").refused("has weights for", "positions")
 
 
 def test_labels_per_residue_take_no_other_head(command: Command, tmp_path: Path) -> None:

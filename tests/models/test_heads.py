@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqtrain.errors import InputError
+from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.heads import (
     LanguageModelHeadConfig,
     PooledHeadConfig,
@@ -17,6 +18,7 @@ from seqtrain.models.heads import (
     PositionHeadConfig,
     SequenceHeadConfig,
 )
+from seqtrain.models.imprinted_head import ImprintedHeadConfig
 from seqtrain.models.light_attention import LightAttentionHeadConfig
 from tests.models.packs import LENGTHS, directional_error, draw_sequences, pack, shake
 
@@ -30,6 +32,8 @@ def _hidden(rows: int = sum(LENGTHS)) -> Tensor:
 SEQUENCE_HEADS: list[SequenceHeadConfig] = [
     *(PooledHeadConfig(outputs=3, pooling=pooling, dropout=0.0) for pooling in get_args(Pooling)),
     LightAttentionHeadConfig(outputs=3, kernel_size=5, dropout=0.0),
+    AlignedHeadConfig(outputs=3, length=max(LENGTHS), dropout=0.0),
+    ImprintedHeadConfig(outputs=3),
 ]
 
 
@@ -146,6 +150,35 @@ def test_language_model_head_lends_the_embedding() -> None:
     assert logits.shape == (5, 20)
     torch.autograd.backward(logits.sum())
     assert embedding.grad is not None and embedding.grad.any()
+
+
+@torch.no_grad()
+def test_the_aligned_head_is_one_linear_layer_over_a_padded_rectangle() -> None:
+    torch.manual_seed(0)
+    config = AlignedHeadConfig(outputs=3, length=max(LENGTHS) + 4, channels=5, dropout=0.0)
+    head, hidden = shake(config.build(12)), _hidden()
+    logits = head(hidden, BATCH.segments, BATCH.residues, len(BATCH))
+    for row, piece in zip(logits, _pieces(hidden), strict=True):
+        channels = head.channels(head.norm(piece)).flatten()
+        padded = torch.cat([channels, torch.zeros(config.length * 5 - len(channels))])
+        expected = head.output(torch.nn.functional.gelu(head.dense(padded)))
+        torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_aligned_head_knows_where_a_letter_stands() -> None:
+    torch.manual_seed(0)
+    head, hidden = shake(AlignedHeadConfig(outputs=3, length=max(LENGTHS)).build(12)).eval(), _hidden()
+    swapped, first = hidden.clone(), int(BATCH.boundaries[1]) + 1
+    swapped[[first, first + 1]] = hidden[[first + 1, first]]
+    one, other = (head(rows, BATCH.segments, BATCH.residues, len(BATCH)) for rows in (hidden, swapped))
+    assert (one[1] - other[1]).abs().max() > 1e-3
+    torch.testing.assert_close(one[[0, *range(2, len(BATCH))]], other[[0, *range(2, len(BATCH))]])
+
+
+def test_the_aligned_head_refuses_longer_sequences() -> None:
+    head = AlignedHeadConfig(outputs=1, length=max(LENGTHS) - 3).build(12)
+    with pytest.raises(InputError, match=f"has weights for {max(LENGTHS) - 3} positions"):
+        head(_hidden(), BATCH.segments, BATCH.residues, len(BATCH))
 
 
 @pytest.mark.parametrize("kind", [PooledHeadConfig, LightAttentionHeadConfig, PositionHeadConfig])
