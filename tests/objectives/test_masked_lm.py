@@ -153,3 +153,35 @@ def test_a_batch_with_nothing_to_ask_scores_zero() -> None:
     assert prepared.decode is not None and len(prepared.decode) == 0
     score = MaskedLM(PROTEIN).score(torch.zeros(0, 33, requires_grad=True), prepared)
     assert score.loss.item() == 0 and score.count.item() == 0
+
+
+def test_the_share_changes_over_the_steps() -> None:
+    linear = MaskedLM(PROTEIN, 0.3, final_fraction=0.1, num_steps=101)
+    assert [linear.at_step(step).masked_fraction for step in (0, 25, 50, 100)] == pytest.approx([0.3, 0.25, 0.2, 0.1])
+    cosine = MaskedLM(PROTEIN, 0.3, final_fraction=0.1, num_steps=101, shape="cosine")
+    expected = [0.2 + 0.1 * np.cos(np.pi * step / 100) for step in (0, 25, 50, 100)]
+    assert [cosine.at_step(step).masked_fraction for step in (0, 25, 50, 100)] == pytest.approx(expected)
+    steady = MaskedLM(PROTEIN, 0.3)
+    assert steady.at_step(7) is steady
+
+
+def test_a_changing_share_is_what_is_hidden_and_held_out_letters_are_hidden_as_usual() -> None:
+    batch = batch_of(proteins([250] * 200))
+    objective = MaskedLM(PROTEIN, 0.4, final_fraction=0.05, num_steps=11)
+    for step, share in ((0, 0.4), (5, 0.225), (10, 0.05), (99, 0.05)):
+        made = objective.at_step(step).prepare(batch, Draws(batch.keys))
+        assert made.decode is not None and within(len(made.decode) / 50_000, share, 50_000)
+    assert objective.at_evaluation() == MaskedLM(PROTEIN, 0.15)
+    assert MaskedLM(PROTEIN, 0.4, evaluated_fraction=0.3).at_evaluation() == MaskedLM(PROTEIN, 0.3)
+
+
+def test_shares_of_what_is_shown_can_be_chosen() -> None:
+    batch = batch_of(proteins([250] * 200))
+    made = MaskedLM(PROTEIN, 0.3, mask_share=0.5, random_share=0.5).prepare(batch, Draws(batch.keys))
+    shown, hidden = chosen_of(made)
+    assert within(float((shown == MASK).double().mean()), 0.5, len(hidden))
+    assert within(float((shown == hidden).double().mean()), 0.5 / 20, len(hidden))
+    with pytest.raises(ValueError, match=r"mask_share 0\.8 and random_share 0\.3 are no shares"):
+        MaskedLM(PROTEIN, random_share=0.3)
+    with pytest.raises(ValueError, match="final_fraction is 1; give a fraction above 0"):
+        MaskedLM(PROTEIN, final_fraction=1.0)
