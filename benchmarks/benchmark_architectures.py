@@ -101,7 +101,7 @@ def step_times(folder: Path, size: str) -> dict[str, float]:
         loops: dict[str, Iterator[Any]] = {}
         for name, variant in VARIANTS.items():
             training = prepared(folder, Path(output), variant, size, RESIDUES[size], 0)
-            examples, budget = training.examples, MicrobatchBudget(training.tokens_per_microbatch)
+            examples, budget = training.examples, MicrobatchBudget(training.first_microbatch)
             steps = (Microbatches(s, examples, budget) for s in steps_from(examples, training.tokens_per_step, 0, 0))
             optimizer = training.optimizer.build(training.network)
             loops[name] = train_steps(

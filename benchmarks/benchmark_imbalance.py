@@ -1,12 +1,17 @@
-"""Does any method against class imbalance help on proteins? Small networks on a long-tailed SCOP class task.
+"""Does any method against class imbalance help on proteins? Small networks on long-tailed tasks.
 
-About 700 training proteins (of at most 256 residues) are drawn from the SCOP classes of ProteinBERT's benchmark so that
-the sizes of the 7 classes fall geometrically from the most frequent to the rarest (Cui et al. 2019), with 1, 10, 50 and
-100 times as many in the largest as in the smallest; the test set is balanced. Every method trains the same small CNN on
-the same draws for the same number of epochs, and its last weights are scored. What was trained is kept in the result
-file: a run that is started again goes on with the missing cells.
+scop: about 700 training proteins (of at most 256 residues) are drawn from the SCOP classes of ProteinBERT's benchmark
+so that the sizes of the 7 classes fall geometrically from the most frequent to the rarest (Cui et al. 2019), with 1,
+10, 50 and 100 times as many in the largest as in the smallest; the test set is balanced.
 
-    python benchmarks/benchmark_imbalance.py --data FOLDER [--full] [--seeds 5] [--processes 2]
+homology: the folds of TAPE's remote homology task, imbalanced by nature: 2,000 training proteins are drawn, first one
+of each of the 1,195 folds and then any of the rest, 433 folds having no other; the official test set is left as it is.
+Recall is given by how many training proteins a fold has.
+
+Every method trains the same small CNN on the same draws for the same number of epochs, and its last weights are scored.
+What was trained is kept in the result file: a run that is started again goes on with the missing cells.
+
+    python benchmarks/benchmark_imbalance.py --data FOLDER [--task scop|homology] [--full] [--seeds 5] [--processes 2]
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ import gzip
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +35,7 @@ from typing import Any
 
 import numpy as np
 from grid import compared, fill
+from numpy.typing import NDArray
 from timing import RESULTS, write_report
 
 RATIOS = (1, 10, 50, 100)
@@ -47,6 +54,13 @@ METHODS: dict[str, dict[str, str]] = {
     "ReMix": {"mix": "remix"},
 }
 TRAINING, TEST_PER_CLASS, LONGEST = 700, 40, 256
+HOMOLOGY, HOMOLOGY_TRAINING = "homology", 2000
+BINS = {"1": (1, 1), "2 to 5": (2, 5), "6 to 20": (6, 20), "more": (21, 10**9)}
+"""Training proteins of a fold, least and most."""
+EPOCHS = {"scop": (6, 30), HOMOLOGY: (10, 60)}
+"""By task: of the committed grid, and with --full."""
+Rows = list[tuple[str, str, str]]
+"""Sequence, class and set of each."""
 
 
 def read_classes(folder: Path) -> dict[str, dict[str, list[str]]]:
@@ -59,7 +73,32 @@ def read_classes(folder: Path) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def long_tailed(data: dict[str, dict[str, list[str]]], ratio: int, seed: int) -> list[tuple[str, str, str]]:
+def read_folds(folder: Path) -> dict[str, dict[str, list[str]]]:
+    """Sequences of the folds of remote homology by set and fold."""
+    found: dict[str, dict[str, list[str]]] = {"train": {}, "test": {}}
+    with gzip.open(folder / "tape_remote_homology.csv.gz", "rt", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["set"] in found:
+                found[row["set"]].setdefault(row["fold"], []).append(row["sequence"])
+    return found
+
+
+def folds(data: dict[str, dict[str, list[str]]], seed: int) -> Rows:
+    """One training protein of every fold, then others up to 2,000; all test proteins of these folds."""
+    generator = np.random.default_rng(seed)
+    names = sorted(data["train"])
+    firsts = {name: int(generator.integers(len(data["train"][name]))) for name in names}
+    rest = [(text, name) for name in names for i, text in enumerate(data["train"][name]) if i != firsts[name]]
+    more = generator.permutation(len(rest))[: max(0, HOMOLOGY_TRAINING - len(names))]
+    rows = [(data["train"][name][firsts[name]], name, "train") for name in names]
+    rows += [(*rest[i], "train") for i in more]
+    rows += [(text, name, "test") for name in names for text in data["test"].get(name, [])]
+    # As below: the same number of steps for everybody, and the last weights.
+    rows.append((rows[0][0], rows[0][1], "valid"))
+    return rows
+
+
+def long_tailed(data: dict[str, dict[str, list[str]]], ratio: int, seed: int) -> Rows:
     """Rows of sequence, class and set: class sizes fall geometrically by ``ratio`` in all."""
     generator = np.random.default_rng((seed, ratio))
     names = sorted(data["train"], key=lambda name: -len(data["train"][name]))
@@ -76,8 +115,8 @@ def long_tailed(data: dict[str, dict[str, list[str]]], ratio: int, seed: int) ->
     return rows
 
 
-def train(rows: list[tuple[str, str, str]], method: str, seed: int, epochs: int) -> dict[str, Any]:
-    """Macro-F1, accuracy and recalls on the test rows after training with a method."""
+def train(rows: Rows, method: str, seed: int, epochs: int, by_size: bool = False) -> dict[str, Any]:
+    """Macro-F1, accuracy and recalls of the classes of the test rows, or of bins of them, after training."""
     import torch
     from sklearn.metrics import f1_score, recall_score
 
@@ -112,75 +151,103 @@ def train(rows: list[tuple[str, str, str]], method: str, seed: int, epochs: int)
         )[test]
     predicted = job.data.task.values(outputs).argmax(axis=1)
     true = np.asarray(job.data.targets)[test]
-    labels = np.arange(job.data.task.outputs)
+    labels = np.unique(true)
     recalls = recall_score(true, predicted, labels=labels, average=None, zero_division=0)
+    names = [str(job.data.task.classes[label]) for label in labels]
     return {
         "macro_f1": round(float(f1_score(true, predicted, labels=labels, average="macro", zero_division=0)), 4),
         "accuracy": round(float((true == predicted).mean()), 4),
-        "recall": {
-            str(name): round(float(value), 3) for name, value in zip(job.data.task.classes, recalls, strict=True)
-        },
+        "recall": _binned(rows, names, recalls)
+        if by_size
+        else dict(zip(names, recalls.round(3).tolist(), strict=True)),
         "seconds": round(time.perf_counter() - started, 1),
     }
 
 
+def _binned(rows: Rows, names: list[str], recalls: NDArray[np.float64]) -> dict[str, float | None]:
+    """Mean recall of the classes with so many training rows; None where there is none."""
+    sizes = Counter(label for _, label, name in rows if name == "train")
+    means: dict[str, float | None] = {}
+    for bin_name, (least, most) in BINS.items():
+        inside = [recall for name, recall in zip(names, recalls.tolist(), strict=True) if least <= sizes[name] <= most]
+        means[bin_name] = round(sum(inside) / len(inside), 4) if inside else None
+    return means
+
+
 def prepared(
-    data: dict[str, dict[str, list[str]]], ratio: int, method: str, seed: int, epochs: int
+    data: dict[str, dict[str, list[str]]], group: str, method: str, seed: int, epochs: int
 ) -> tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]:
-    """What computes one cell."""
-    return train, (long_tailed(data, ratio, seed), method, seed, epochs)
+    """What computes one cell; the group is a ratio of the SCOP classes, or the folds."""
+    if group == HOMOLOGY:
+        return train, (folds(data, seed), method, seed, epochs, True)
+    return train, (long_tailed(data, int(group), seed), method, seed, epochs)
 
 
 def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
-    """Macro-F1 and its paired difference from plain softmax, for every ratio and method."""
+    """Macro-F1 and its paired difference from plain softmax, for every method on every ratio and on the folds."""
     table: dict[str, Any] = {}
-    for ratio in RATIOS:
-        base = [cells.get(f"{ratio}|softmax|{seed}") for seed in range(seeds)]
+    for group in (*map(str, RATIOS), HOMOLOGY):
+        base = [cells.get(f"{group}|softmax|{seed}") for seed in range(seeds)]
         for method in METHODS:
-            found = [cells.get(f"{ratio}|{method}|{seed}") for seed in range(seeds)]
+            found = [cells.get(f"{group}|{method}|{seed}") for seed in range(seeds)]
             scores, bases = ([cell["macro_f1"] if cell else None for cell in each] for each in (found, base))
-            table.setdefault(str(ratio), {})[method] = compared(scores, bases, "macro_f1")
+            table.setdefault(group, {})[method] = compared(scores, bases, "macro_f1")
     return table
+
+
+def still_valid(kept: dict[str, Any], epochs: dict[str, int]) -> dict[str, Any]:
+    """The cells of a result file that were trained for as many epochs as now."""
+    before = {"scop": kept.get("epochs"), HOMOLOGY: kept.get("epochs_homology")}
+    return {
+        key: cell
+        for key, cell in kept.get("cells", {}).items()
+        if before[task := HOMOLOGY if key.startswith(HOMOLOGY) else "scop"] == epochs[task]
+    }
 
 
 def main() -> None:
     """Train what is missing, in turns over seeds, and write the table after every cell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--task", choices=("scop", HOMOLOGY), default="scop", help="whose cells are filled")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, help="of the task; 6 for scop and 10 for homology")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--full", action="store_true", help="20 seeds and 30 epochs")
+    parser.add_argument("--full", action="store_true", help="20 seeds, and 30 or 60 epochs")
     parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")
     options = parser.parse_args()
-    seeds, epochs = (20, 30) if options.full else (options.seeds, options.epochs)
+    seeds = 20 if options.full else options.seeds
+    epochs = {task: both[options.full] for task, both in EPOCHS.items()}
+    epochs[options.task] = options.epochs or epochs[options.task]
     name = "imbalance_full" if options.full else "imbalance"
     path = RESULTS / f"{name}.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
-    cells = kept.get("cells", {}) if kept.get("epochs") == epochs else {}
-    data = read_classes(options.data)
+    cells = still_valid(kept, epochs)
+    data = read_classes(options.data) if options.task == "scop" else read_folds(options.data)
+    groups = tuple(map(str, RATIOS)) if options.task == "scop" else (HOMOLOGY,)
 
     def write() -> None:
         write_report(
             name,
-            "methods against class imbalance: macro-F1 on a balanced test set of SCOP classes",
+            "methods against class imbalance: macro-F1 on a balanced test set of SCOP classes, and of folds",
             packages=("torch", "scikit-learn"),
             network="cnn 100K",
-            epochs=epochs,
+            epochs=epochs["scop"],
+            epochs_homology=epochs[HOMOLOGY],
             seeds=seeds,
             table=summary(cells, seeds),
             cells=cells,
         )
 
-    wanted = [(seed, ratio, method) for seed in range(seeds) for ratio in RATIOS for method in METHODS]
+    wanted = [(seed, group, method) for seed in range(seeds) for group in groups for method in METHODS]
     missing = (
-        (f"{ratio}|{method}|{seed}", partial(prepared, data, ratio, method, seed, epochs))
-        for seed, ratio, method in wanted
-        if f"{ratio}|{method}|{seed}" not in cells
+        (f"{group}|{method}|{seed}", partial(prepared, data, group, method, seed, epochs[options.task]))
+        for seed, group, method in wanted
+        if f"{group}|{method}|{seed}" not in cells
     )
     fill(cells, missing, write, processes=options.processes, minutes=options.minutes)
-    for ratio, row in summary(cells, seeds).items():
-        print(f"imbalance {ratio}")
+    for group, row in summary(cells, seeds).items():
+        print(group if group == HOMOLOGY else f"imbalance {group}")
         for method, cell in row.items():
             print(
                 f"  {method:<24}",

@@ -32,6 +32,12 @@ def as_source(path: str) -> Source:
     return "-" if path == "-" else Path(path)
 
 
+def say_written(output: str) -> None:
+    """One line on stderr, unless the rows went to standard output."""
+    if output != "-":
+        click.echo(f"wrote {output}", err=True)
+
+
 def given(settings: dict[str, Any]) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in settings.items() if value is not None}

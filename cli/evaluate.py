@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from seqtrain_cli.apply import applying, as_source, given
+from seqtrain_cli.apply import applying, as_source, given, say_written
 from seqtrain_cli.progress import StderrListener
 
 
@@ -31,6 +31,7 @@ def command(run: str, table: str, output: str, split_column: str | None, **setti
         for name, value in each.metrics.items()
     )
     write_table(as_source(output), ("set", "records", "metric", "value", "low", "high"), rows)
+    say_written(output)
 
 
 def _cell(value: float) -> float | str:

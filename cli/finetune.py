@@ -32,6 +32,12 @@ from seqtrain_cli.train import run_training
     help="Shares of the classes in an epoch, see seqtrain imbalance; weights: records by their --weight-column.",
 )
 @click.option("--mix", metavar="WORDS", help="Pairs of training sequences: mixup, cutmix, remix (for rare classes).")
+@click.option(
+    "--resample",
+    metavar="WORDS",
+    help="Classes made more alike among hidden states: tomek-links, cluster-centroids; with --freeze body also smote, "
+    "borderline-smote, smote-tomek, interpolation, extrapolation.",
+)
 @click.option("--members", type=options.Count(), help="Train an ensemble of so many networks (1).")
 @click.option(
     "--bagging",
@@ -40,9 +46,12 @@ from seqtrain_cli.train import run_training
 )
 @click.option("--epochs", type=options.Count(), help="Budget in passes over the training records.")
 @click.option(
-    "--head", metavar="WORDS", help="pooled-head (the default), pooled-head:pooling=max, light-attention-head …"
+    "--head",
+    metavar="WORDS",
+    help="pooled-head (the default), light-attention-head; aligned-head for variants of one protein …",
 )
-@click.option("--head-learning-rate", type=float, help="Peak rate of the new head.")
+@click.option("--head-learning-rate", type=float, help="Peak rate of the head.")
+@click.option("--keep-head", is_flag=True, default=None, help="Of --from, whose labels mean the same: no new head.")
 @options.training
 def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:
     """Train on labelled sequences, from a pretrained run or from scratch.

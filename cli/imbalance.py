@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def command(table: str, output: Path | None, **settings: Any) -> None:
     """Show the classes of TABLE's training records and what each method against imbalance would do to them.
 
     One line per class: its count and share, its weight by inverse frequency and by effective number, its margin, its
-    logit adjustment, and how often each of its examples comes per epoch when classes are sampled. Then what to try.
+    logit adjustment, how often each of its examples comes per epoch when classes are sampled, and how many there are
+    after resampling among hidden states. Then what to try.
     """
     from rich.console import Console
     from rich.table import Table
@@ -38,7 +40,7 @@ def command(table: str, output: Path | None, **settings: Any) -> None:
         classes = class_table(read_config(FinetuneConfig, None, {"table": table, **settings}), listener)
     columns = classes.columns()
     rows = [
-        [name, count, *(f"{values[i]:.4g}" for values in columns.values())]
+        [name, count, *("too few" if math.isnan(values[i]) else f"{values[i]:.4g}" for values in columns.values())]
         for i, (name, count) in enumerate(zip(classes.names, classes.counts.tolist(), strict=True))
     ]
     header = ["class", "count", *columns]

@@ -27,13 +27,12 @@ def command(
     picture: Path,
     range_steps: int,
     config: str | None,
-    overwrite: bool,
-    dry_run: bool,
     **settings: Any,
 ) -> None:
     """Train a copy of the network while the learning rate grows, and read the rate off the loss (Smith 2015).
 
-    For a TABLE the network is that of seqtrain finetune, for FASTA that of seqtrain pretrain, with the same options.
+    For a TABLE the network is that of seqtrain finetune, for FASTA that of seqtrain pretrain, with the same options;
+    those that only say how long to train and what to keep are left out.
     Writes the curve as SVG and the figures as JSON beside it; the rate is a third of that at the lowest loss. The same
     is done by seqtrain finetune --learning-rate auto.
     """
@@ -62,4 +61,10 @@ def command(
     click.echo(f"wrote {picture} and {picture.with_suffix('.json')}")
 
 
+_OF_WHOLE_TRAININGS = (
+    "output", "schedule", "warmup_fraction", "learning_rate", "average", "stop_early", "on_nan", "steps",
+    "num_evaluations", "tensorboard", "overwrite", "dry_run",
+)  # fmt: skip
+"""Options of a training that change nothing in a test of its first steps, whose rate is what is looked for."""
+command.params = [each for each in command.params if each.name not in _OF_WHOLE_TRAININGS]
 _OF_TABLES = ("target", "sequence_column", "split_column", "loss")

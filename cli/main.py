@@ -21,8 +21,11 @@ COMMANDS = {
     "pretrain": "Train a masked language model on unlabelled sequences (FASTA).",
     "finetune": "Train on labelled sequences (CSV, TSV, Parquet), from a pretrained model or from scratch.",
     "ensemble": "Join finished runs into one that answers with their mean.",
+    "distill": "Train a small model on what finished runs say, and on labels.",
     "predict": "Predict labels for sequences (FASTA or table).",
     "evaluate": "Score a finetuned run on a labelled table.",
+    "score": "Score mutations of proteins by a masked language model, without labels.",
+    "pseudo-label": "Label unlabelled sequences by a finetuned run, as a table to train a student on.",
     "lr-range": "Find the learning rate of a pretraining or finetuning by a range test.",
     "describe": "Show a network: its parts, shapes, parameters and FLOPs, as a table and as a picture.",
     "plan": "Measure a training before it is begun: hours, memory, the largest batch, disk.",
@@ -30,6 +33,7 @@ COMMANDS = {
     "embed": "Write embeddings of sequences (FASTA or table) as .npz, .h5 or .parquet.",
     "export": "Write a trained network as a Hugging Face folder, as ONNX or as safetensors.",
     "augment": "Write augmented copies of sequences (FASTA or table).",
+    "synthesize": "Write synthetic members of rare classes, drawn from a model of each family.",
 }
 
 

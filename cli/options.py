@@ -99,6 +99,12 @@ training = apply(
         help="Train adapters only: rank=8,alpha=16,dropout=0.05,targets=query/value,saved=merged or adapter.",
     ),
     click.option(
+        "--freeze",
+        metavar="WORDS",
+        help="Of the weights of --from: body, embeddings, lowest:layers=N, or gradual:until=0.5 from the top down.",
+    ),
+    click.option("--layer-decay", type=float, help="Factor on the rate per layer below the head; 0.8 is usual (1)."),
+    click.option(
         "--model",
         metavar="WORDS",
         help="From scratch: transformer (the default), gated-transformer, cnn, residual-cnn, u-net; with fields, such "
@@ -127,7 +133,9 @@ training = apply(
         help="Augment training sequences anew each epoch, such as matrix-substitution:rate=0.05; see seqtrain augment.",
     ),
     click.option(
-        "--curriculum", metavar="WORDS", help="shortest-first, length-growth:start=128, easiest-first:column=NAME."
+        "--curriculum",
+        metavar="WORDS",
+        help="shortest-first, length-growth:start=128, easiest-first:column=NAME, automatic:by=length.",
     ),
     click.option("--optimizer", metavar="WORDS", help="adamw (the default), lamb, muon, sgd:momentum=0.9 …"),
     click.option("--schedule", metavar="WORDS", help="warmup-cosine (the default), one-cycle, constant, plateau …"),

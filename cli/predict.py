@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from seqtrain_cli.apply import applying, as_source, given
+from seqtrain_cli.apply import applying, as_source, given, say_written
 from seqtrain_cli.progress import StderrListener
 
 
@@ -24,3 +24,4 @@ def command(run: str, sequences: str, output: str, **settings: Any) -> None:
 
     with StderrListener() as listener:
         predict_file(as_source(sequences), as_source(output), ApplyConfig(run=run, **given(settings)), listener)
+    say_written(output)

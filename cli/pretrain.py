@@ -10,17 +10,19 @@ from seqtrain_cli import options
 from seqtrain_cli.train import run_training
 
 
-@click.command("pretrain", short_help="Masked language model from FASTA.")
+@click.command("pretrain", short_help="Self-supervised learning from FASTA.")
 @click.argument("inputs", nargs=-1, metavar="FASTA…")
 @click.option("--valid", type=click.Path(), help="FASTA of held-out sequences; else 5 % of the inputs are held out.")
 @click.option(
     "--residues", type=options.Count(), help="Budget of letters, repeats counted (3M on a CPU, 300M on a GPU)."
 )
-@click.option("--objective", metavar="WORDS", help="What is asked: masked-lm (the default) …; see docs/pretraining.md.")
+@click.option("--objective", metavar="WORDS", help="masked-lm (the default), span-masking, masked-autoencoder, pretext, sim-clr, nnclr, sim-siam.")
 @click.option("--masked-fraction", type=float, help="Of the residues (0.15 in masked-lm).")
+@click.option("--sampling", metavar="WORDS", help="natural (the default), or families:power=0.5 for redundant corpora.")
+@click.option("--families", metavar="TSV", help="Clusters as MMseqs2 writes them; else they are found by shared k-mers.")
 @options.training
 def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:
-    """Train a masked language model on unlabelled sequences.
+    """Train on unlabelled sequences: a masked language model, unless --objective asks for something else.
 
     FASTA files may be plain or gzipped, named one by one or by a glob in quotes. Without any option a small
     ESM-2-layout model is trained in minutes. Run the same command again to continue a run that was stopped.

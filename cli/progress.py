@@ -43,13 +43,14 @@ class StderrListener:
     def step_done(self, report: StepReport, num_steps: int) -> None:
         """Move the line on, or write one every ten seconds when stderr is not a terminal."""
         self._loss = _smooth(self._loss, report.loss)
-        self._rate = _smooth(self._rate, report.num_residues / max(report.seconds, 1e-9))
+        amount, unit = _work(report)
+        self._rate = _smooth(self._rate, amount / max(report.seconds, 1e-9))
         if self._console.is_terminal:
-            self._show(report.step, num_steps)
+            self._show(report.step, num_steps, unit)
         elif time.monotonic() - self._shown_at > _PLAIN_EVERY_SECONDS:
             self._shown_at = time.monotonic()
-            left = (num_steps - report.step) * report.num_residues / self._rate
-            speed = f"{self._rate:,.0f} residues/s  {left:,.0f} s left"
+            left = (num_steps - report.step) * amount / self._rate
+            speed = f"{self._rate:,.0f} {unit}/s  {left:,.0f} s left"
             self.say(f"step {report.step}/{num_steps}  loss {self._loss:.3f}  {speed}")
         if report.step == num_steps:
             self._stop()
@@ -60,17 +61,19 @@ class StderrListener:
             shown = "  ".join(f"{name} {measures[name]:.3f}" for name in _SHOWN if name in measures)
             self.say(f"step {step}/{num_steps}  held out: {shown}")
 
-    def _show(self, step: int, num_steps: int) -> None:
+    def _show(self, step: int, num_steps: int, unit: str) -> None:
         if self._progress is None:
             self._progress = Progress(
                 TextColumn("step {task.completed}/{task.total}"),
                 BarColumn(),
-                TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} residues/s"),
+                TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} {task.fields[unit]}/s"),
                 TimeRemainingColumn(),
                 console=self._console,
                 transient=True,
             )
-            self._task = self._progress.add_task("", total=num_steps, completed=step, loss=self._loss, rate=self._rate)
+            self._task = self._progress.add_task(
+                "", total=num_steps, completed=step, loss=self._loss, rate=self._rate, unit=unit
+            )
             self._progress.start()
         self._progress.update(self._task, completed=step, loss=self._loss, rate=self._rate)
 
@@ -78,6 +81,11 @@ class StderrListener:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def _work(report: StepReport) -> tuple[int, str]:
+    """What a step got through: residues, or sequences where their hidden states were computed before."""
+    return (report.num_residues, "residues") if report.num_residues else (report.num_records, "sequences")
 
 
 def _smooth(before: float, now: float) -> float:

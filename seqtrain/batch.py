@@ -36,6 +36,11 @@ class Batch:
     """As ``targets``, of the sequences that are mixed in."""
     target_shares: Tensor | None = None
     """(B,) float32 share of each label that is of ``targets``."""
+    teacher_outputs: Tensor | None = None
+    """(B, K) or (T, K) what a teacher says of these very inputs (see :mod:`seqtrain.objectives.distillation`)."""
+    features: Tensor | None = None
+    """(B, F) float32, the pooled hidden states of each sequence where they were computed before (see
+    :mod:`seqtrain.features`); then there are no positions, T = 0, and only the head is computed."""
     decode: Tensor | None = None
     """(M,) int64, the positions whose logits are wanted, increasing; None means all."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seqtrain.averaging import AveragedWeights
+from seqtrain.bandit import BanditState
 from seqtrain.errors import RunError
 from seqtrain.io.run_directory import finite, replacing_folder, sha256_of, write_json_atomically
 from seqtrain.schedules import Evaluation, history_of
@@ -37,6 +38,10 @@ class Progress:
     """Of the training losses of the steps since the last evaluation."""
     stopped: str | None = None
     """Why the training ended before its last step."""
+    tokens_per_microbatch: int | None = None
+    """Computed at once, found by trying or lowered when memory ran out; None: as the training is set."""
+    bandit: BanditState | None = None
+    """What an automated curriculum has learnt of its groups."""
 
 
 def save_checkpoint(
@@ -59,7 +64,8 @@ def save_checkpoint(
         if average is not None:
             save_file(average.state_dict(), partial / "average.safetensors")
         history = [[row.step, finite(row.loss), finite(row.training_loss)] for row in progress.history]
-        state = {"progress": {**vars(progress), "history": history}, "optimizer": scalars}
+        bandit = None if progress.bandit is None else asdict(progress.bandit)
+        state = {"progress": {**vars(progress), "history": history, "bandit": bandit}, "optimizer": scalars}
         write_json_atomically(partial / "state.json", state)
         hashes = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
         write_json_atomically(partial / "manifest.json", hashes)
@@ -79,7 +85,9 @@ def load_checkpoint(
         _load_optimizer(optimizer, load_file(path / "optimizer.safetensors"), state["optimizer"])
     if average is not None:
         average.load_state_dict(load_file(path / "average.safetensors"))
-    return Progress(**{**state["progress"], "history": history_of(state["progress"]["history"])})
+    saved = state["progress"]
+    bandit = None if saved.get("bandit") is None else BanditState.from_json(saved["bandit"])
+    return Progress(**{**saved, "history": history_of(saved["history"]), "bandit": bandit})
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:

@@ -38,6 +38,10 @@ class RunConfig:
     """Branch, tag or commit on the hub; None: the main branch, and once resolved the commit that it meant."""
     lora: str | None = None
     """Low-rank adapters in the place of training every weight, in words (see :mod:`seqtrain.models.adapters`)."""
+    freeze: str | None = None
+    """What stays as it was in ``init_from``, or for how long, in words (see :mod:`seqtrain.freezing`)."""
+    layer_decay: float | None = None
+    """Factor on the rate per layer away from the head; None: what the words of the optimiser say, else 1."""
     max_length: int = 1022
     """Letters; longer sequences are handled as ``long`` says."""
     long: Long = "window"
@@ -97,6 +101,10 @@ class PretrainConfig(RunConfig):
     """What is asked of the sequences, in words (see :mod:`seqtrain.objectives`)."""
     masked_fraction: float | None = None
     """Of the residues, for objectives that hide some; None: as many as is usual for the objective."""
+    sampling: str = "natural"
+    """How often each sequence comes, in words: natural, or families:power=0.5 (see :mod:`seqtrain.families`)."""
+    families: str | None = None
+    """Table of families, representative and member; None: they are found by the k-mers that sequences share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +127,8 @@ class FinetuneConfig(RunConfig):
     their weights, which are then left out of the loss."""
     mix: str | None = None
     """How pairs of training sequences are mixed, in words (see :mod:`seqtrain.mixing`)."""
+    resample: str | None = None
+    """How classes are made more alike in the space of hidden states, in words (see :mod:`seqtrain.resampling`)."""
     members: int = 1
     """Networks of an ensemble, which predicts by their mean."""
     bagging: Literal["none", "bootstrap", "balanced"] = "none"
@@ -129,6 +139,28 @@ class FinetuneConfig(RunConfig):
     head: str | None = None
     """What turns hidden states into one answer per sequence, in words; None: pooled-head."""
     head_learning_rate: float | None = None
+    keep_head: bool | None = None
+    """Go on with the head of ``init_from``, which must be a run on labels of the same meaning; None: a new head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig(FinetuneConfig):
+    """A small network that learns from a teacher, and from the labels of a table."""
+
+    teacher: tuple[str, ...] = ()
+    """Finished runs, which teach together."""
+    unlabeled: tuple[str, ...] = ()
+    """FASTA files or globs of sequences that only the teacher has a say on."""
+    temperature: float | None = None
+    """That both outputs are softened by; None: 2, where there are probabilities to soften."""
+    hard_fraction: float = 0.5
+    """Of the loss, that of the labels; the rest is that of the teacher."""
+    teacher_input: Literal["same", "clean"] = "same"
+    """Whether the teacher sees the sequence as the student does, or without augmentation."""
+    teacher_mean: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over several networks."""
+    cache_teacher: bool = False
+    """Ask the teacher once about every input and keep its answers in the run directory."""
 
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -198,7 +230,7 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
 _POSITIVE = (
     "max_length", "steps", "tokens_per_step", "tokens_per_microbatch", "learning_rate", "head_learning_rate",
-    "num_evaluations", "residues", "epochs", "members", "spectral_norm",
+    "num_evaluations", "residues", "epochs", "members", "spectral_norm", "temperature",
 )  # fmt: skip
 _FRACTIONS = ("warmup_fraction", "dropout", "masked_fraction", "disturbed_fraction")
 
@@ -206,6 +238,8 @@ _FRACTIONS = ("warmup_fraction", "dropout", "masked_fraction", "disturbed_fracti
 def _check_ranges(config: RunConfig) -> None:
     for name in _POSITIVE:
         value = getattr(config, name, None)
+        if name == "steps" and value == 0 and _starts_trained(config):
+            continue
         if value not in (None, "auto") and not 0 < value < math.inf:
             kind = "whole" if isinstance(value, int) else "finite"
             raise InputError(f"{option(name)} {value}: must be a {kind} number greater than 0")
@@ -216,10 +250,21 @@ def _check_ranges(config: RunConfig) -> None:
     for name in ("residues", "epochs"):
         if config.steps is not None and getattr(config, name, None) is not None:
             raise InputError(f"--steps and {option(name)}: both are budgets; give one of them")
+    if config.steps == 0 and config.curriculum is not None:
+        raise InputError(f"--curriculum {config.curriculum}: nothing is shown in --steps 0; leave one of the two out")
+    if config.layer_decay is not None and not 0 < config.layer_decay <= 1:
+        raise InputError(f"--layer-decay {config.layer_decay}: must be above 0 and at most 1; 0.8 is usual")
     if not 0 <= config.weight_decay < math.inf:
         raise InputError(f"--weight-decay {config.weight_decay}: must be a finite number, at least 0")
+    if not 0 <= getattr(config, "hard_fraction", 0) <= 1:
+        raise InputError(f"--hard-fraction {getattr(config, 'hard_fraction', 0)}: must be between 0 and 1")
     if getattr(config, "masked_fraction", None) == 0:
         raise InputError("--masked-fraction 0: nothing would be asked for; 0.15 is usual")
+
+
+def _starts_trained(config: RunConfig) -> bool:
+    """Whether a training without steps has a result: classes that are imprinted before the first one."""
+    return (getattr(config, "head", None) or "").partition(":")[0].strip() == "imprinted-head"
 
 
 def option(name: str) -> str:
@@ -250,7 +295,10 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-_NOT_DECIDING = ("output", "tensorboard", "inputs", "valid", "table", "init_from", "activation_checkpointing")
+_NOT_DECIDING = (
+    "output", "tensorboard", "inputs", "valid", "table", "init_from", "activation_checkpointing", "teacher",
+    "unlabeled", "families",
+)  # fmt: skip
 """Where things lie does not matter: the contents of the inputs are compared by their hashes. Nor does what is kept in
 memory: activation checkpointing changes no number."""
 

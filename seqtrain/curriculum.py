@@ -1,10 +1,14 @@
-"""Curricula: short or easy sequences first, or crops that grow."""
+"""Curricula: short or easy sequences first, crops that grow, or groups chosen by what is learnt from them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from seqtrain.errors import InputError
+
+MOST_GROUPS = 50
+"""That a bandit is asked to choose among: each has to be tried many times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,34 @@ class LengthGrowth:
         return round(self.start + (full - self.start) * progress / self.until)
 
 
-Curriculum = ShortestFirst | EasiestFirst | LengthGrowth
+@dataclass(frozen=True, kw_only=True)
+class Automatic:
+    """Each step shows one group of sequences, chosen by a bandit for how the loss falls on it (Graves et al. 2017).
+
+    Groups from which nothing is learnt, as they are known or cannot be, are shown less and less; one that begins to
+    teach comes back. The reward is the fall of the loss, from before the update to after it, on the next examples of
+    the same group: the paper's self-prediction gain, per token. On the examples of the step itself (prediction gain),
+    what is only learnt by rote would count, too. It costs two forward passes of half a step more.
+    """
+
+    by: str = "length"
+    """What the groups are made by: length, or a column of the table, of classes or numbers."""
+    groups: int = 4
+    """Of equal size, by length or number; where a column has classes, each is a group."""
+    rate: float = 0.01
+    """Of the bandit's learning (see :class:`seqtrain.bandit.Exp3S`)."""
+    epsilon: float = 0.05
+    """Share of the steps whose group is drawn evenly."""
+
+    def __post_init__(self) -> None:
+        _check("automatic", epsilon=self.epsilon)
+        if not 2 <= self.groups <= MOST_GROUPS:
+            raise InputError(f"automatic: groups is {self.groups}; give a whole number from 2 to {MOST_GROUPS}")
+        if not 0 < self.rate < math.inf:
+            raise InputError(f"automatic: rate is {self.rate:g}; give a number above 0, such as 0.01")
+
+
+Curriculum = ShortestFirst | EasiestFirst | LengthGrowth | Automatic
 
 
 def _check(name: str, **fractions: float) -> None:

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Protocol
+from typing import Literal, Protocol
 
-import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from seqtrain.averaging import AveragedWeights, Averaging
+from seqtrain.bandit import BanditState
 from seqtrain.batching import Examples, MicrobatchBudget, Microbatches, steps_from
-from seqtrain.checkpoint import (
-    Progress,
-    checkpoint_of_step,
-    is_sound,
-    latest_checkpoint,
-    load_checkpoint,
-    purge_checkpoints,
-    save_checkpoint,
-)
-from seqtrain.errors import RunError, Stopped
+from seqtrain.checkpoint import Progress
+from seqtrain.errors import Stopped
+from seqtrain.keeping import Keeper, finished
+from seqtrain.learning_progress import loss_now
 from seqtrain.metrics_log import MetricsLog
+from seqtrain.microbatch_search import FIRST_TOKENS, kept_or_found
 from seqtrain.objectives import Objective
 from seqtrain.optimizers import Optimizer
-from seqtrain.schedules import Evaluation, Schedule, batch_factor_at
+from seqtrain.orders import ByProgress
+from seqtrain.progress_steps import GroupStep, progress_steps
+from seqtrain.schedules import Evaluation, Schedule, batch_factor_at, has_momentum, momentum_at
+from seqtrain.stop_signals import StopRequest, stop_signals
 from seqtrain.stopping import Stopping
 from seqtrain.training import LoopConfig, NotFinite, StepReport, train_steps
 
@@ -79,7 +73,8 @@ class Training:
     loop: LoopConfig
     num_steps: int
     tokens_per_step: int
-    tokens_per_microbatch: int
+    tokens_per_microbatch: int | Literal["auto"]
+    """Computed at once; auto: as many as are found to fit before the first step."""
     num_evaluations: int
     evaluate: Callable[[], dict[str, float]]
     """Measures of the held-out records."""
@@ -92,6 +87,11 @@ class Training:
     stopping: Stopping | None = None
     """Ends the training early."""
 
+    @property
+    def first_microbatch(self) -> int:
+        """Tokens at once for what is done before their number is found."""
+        return FIRST_TOKENS if self.tokens_per_microbatch == "auto" else self.tokens_per_microbatch
+
 
 def fit(training: Training, folder: Path, listener: Listener, *, tensorboard: bool = False) -> Progress:
     """Train to the end, from the newest sound checkpoint in ``folder`` if there is one; the network ends up trained.
@@ -103,8 +103,11 @@ def fit(training: Training, folder: Path, listener: Listener, *, tensorboard: bo
     saved = folder / "checkpoints"
     optimizer = training.optimizer.build(training.network)
     average = training.averaging.build(training.network) if training.averaging else None
-    keeper = _Keeper(training, saved, optimizer, average, listener)
+    keeper = Keeper(training, saved, optimizer, average, listener)
     progress = keeper.resumed()
+    progress = replace(progress, tokens_per_microbatch=_tokens_at_once(training, progress, folder, listener))
+    if momentum_at(training.schedule, 0) is not None and not has_momentum(optimizer.param_groups):
+        listener.say("the schedule cycles momentum, and this optimiser has none: only the rate is cycled")
     with stop_signals() as stop, MetricsLog(folder, progress.step, tensorboard) as log:
         if progress.step == 0:
             progress = _evaluate(training, log, listener, progress, average)
@@ -112,7 +115,7 @@ def fit(training: Training, folder: Path, listener: Listener, *, tensorboard: bo
                 keeper.save(progress)
         num_rollbacks = 0
         while progress.stopped is None and progress.step < training.num_steps:
-            ahead: list[int] = []
+            ahead: list[_Ahead] = []
             try:
                 for reached in _trained(training, progress, ahead, keeper, log, stop):
                     progress = reached
@@ -121,15 +124,16 @@ def fit(training: Training, folder: Path, listener: Listener, *, tensorboard: bo
                     raise
                 num_rollbacks += 1
                 listener.say(f"{error}; back to the last checkpoint, to go on behind this step")
-                progress = replace(keeper.resumed(), position=ahead[0])
-    return _finished(training, saved, progress, average, listener)
+                progress = ahead[0].behind(keeper.resumed(), progress)
+                log.rewind(progress.step)
+    return finished(training, saved, progress, average, listener)
 
 
 def _trained(
     training: Training,
     progress: Progress,
-    ahead: list[int],
-    keeper: _Keeper,
+    ahead: list[_Ahead],
+    keeper: Keeper,
     log: MetricsLog,
     stop: StopRequest,
 ) -> Iterator[Progress]:
@@ -144,10 +148,11 @@ def _trained(
     }
     history = list(progress.history)
     saved_at = time.monotonic()
+    budget = MicrobatchBudget(progress.tokens_per_microbatch or training.first_microbatch)
     reports = train_steps(
         training.network,
         training.objective,
-        _batches(training, progress, ahead),
+        _batches(training, lambda: progress, budget, ahead),
         keeper.optimizer,
         training.schedule,
         replace(training.loop, warn=listener.say),
@@ -155,11 +160,14 @@ def _trained(
         history=history,
     )
     for report in reports:
+        made = ahead.pop(0)
         progress = replace(
             progress,
             step=report.step,
-            position=ahead.pop(0),
+            position=made.position,
             loss_sum=progress.loss_sum + (0.0 if report.skipped else report.loss),
+            tokens_per_microbatch=budget.tokens,
+            bandit=_rewarded(training, made, report),
         )
         if average is not None and not report.skipped:
             average.update(training.network, report.step)
@@ -169,6 +177,8 @@ def _trained(
         if report.step in evaluated_at:
             progress = _evaluate(training, log, listener, progress, average)
             history[:] = progress.history
+            if isinstance(training.examples.order, ByProgress) and progress.bandit is not None:
+                log.write("curriculum", report.step, training.examples.order.shares(progress.bandit))
         is_last = report.step == training.num_steps or progress.stopped is not None
         due = report.step in evaluated_at or is_last or time.monotonic() - saved_at > _SAVE_EVERY_SECONDS
         if due or stop.signal_number is not None:
@@ -182,77 +192,77 @@ def _trained(
 
 
 @dataclass(frozen=True)
-class _Keeper:
-    """Checkpoints of one training."""
+class _Ahead:
+    """A step that is being computed, and where the data stands after it."""
 
-    training: Training
-    folder: Path
-    optimizer: torch.optim.Optimizer
-    average: AveragedWeights | None
-    listener: Listener
+    batches: Microbatches
+    position: int
+    group: int | None = None
+    """Of the examples, where a bandit has chosen it."""
+    bandit: BanditState | None = None
+    """With the examples of the step consumed, and nothing learnt from it yet."""
+    probe: Microbatches | None = None
+    """Other examples of the group, on which is measured what the step teaches."""
+    probe_loss: float = math.nan
+    """Before the update."""
 
-    def save(self, progress: Progress) -> None:
-        """Save everything, and remove what is no longer needed."""
-        save_checkpoint(self.folder, self.training.network, self.optimizer, progress, self.average)
-        purge_checkpoints(self.folder, progress)
-
-    def resumed(self) -> Progress:
-        """Load the newest sound checkpoint, if there is one."""
-        path, damaged = latest_checkpoint(self.folder)
-        for other in damaged:
-            self.listener.say(f"{other}: damaged, passed over")
-        if path is None:
-            return Progress(step=0, position=0)
-        progress = load_checkpoint(path, self.training.network, self.optimizer, self.average)
-        if progress.step > self.training.num_steps:
-            raise RunError(f"{path}: is beyond the last step, {self.training.num_steps}; choose another -o")
-        self.listener.say(f"continuing after step {progress.step} of {self.training.num_steps}")
-        return progress
+    def behind(self, checkpoint: Progress, failed: Progress) -> Progress:
+        """The progress of a checkpoint with the data behind this step, which failed after some later progress."""
+        bandit = checkpoint.bandit
+        if bandit is not None and self.bandit is not None:
+            bandit = replace(bandit, consumed=self.bandit.consumed)
+        tokens = failed.tokens_per_microbatch
+        return replace(checkpoint, position=self.position, bandit=bandit, tokens_per_microbatch=tokens)
 
 
-def _finished(
-    training: Training, saved: Path, progress: Progress, average: AveragedWeights | None, listener: Listener
-) -> Progress:
-    """Give the network the weights that are kept: the best ones if they are known, averaged if an average was taken."""
-    if progress.stopped is not None:
-        listener.say(f"stopped after step {progress.step} of {training.num_steps}: {progress.stopped}")
-    if progress.best_step not in (None, progress.step):
-        _load_best(checkpoint_of_step(saved, int(progress.best_step or 0)), training.network, average)
-        listener.say(f"the weights of step {progress.best_step} were the best on the validation records and are kept")
-    if average is not None:
-        average.copy_to(training.network)
-    _fold_parametrizations(training.network)
-    return progress
+def _batches(
+    training: Training, progress_now: Callable[[], Progress], budget: MicrobatchBudget, ahead: list[_Ahead]
+) -> Iterator[Microbatches]:
+    """Steps as microbatches, each laid out when it is asked for; what is known of each is appended to ``ahead``."""
+    examples, start = training.examples, progress_now()
+    growth = partial(batch_factor_at, training.schedule)
+    if isinstance(examples.order, ByProgress):
+        steps: Iterator[GroupStep] = progress_steps(
+            examples, examples.order, training.tokens_per_step, progress_now, growth
+        )
+    else:
+        plain = steps_from(
+            examples,
+            training.tokens_per_step,
+            start.position,
+            training.loop.seed,
+            first_step=start.step,
+            growth=growth,
+        )
+        steps = (GroupStep(step) for step in plain)
+    for each in steps:
+        batches = Microbatches(each.step, examples, budget)
+        made = _Ahead(batches, each.step.next_position, each.group, each.bandit)
+        if each.probe is not None:
+            probe, step = Microbatches(each.probe, examples, budget), progress_now().step
+            before = loss_now(training.network, training.objective, probe, training.loop, step)
+            made = replace(made, probe=probe, probe_loss=before)
+        ahead.append(made)
+        yield batches
 
 
-def _fold_parametrizations(network: nn.Module) -> None:
-    """Make plain weights of those that are computed from others, such as normalised ones; outputs stay the same."""
-    for module in network.modules():
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+def _rewarded(training: Training, made: _Ahead, report: StepReport) -> BanditState | None:
+    """What the bandit, if there is one, knows after a step: how far the loss on its group fell, per work done."""
+    order, bandit, group = training.examples.order, made.bandit, made.group
+    if not isinstance(order, ByProgress) or bandit is None or group is None or made.probe is None or report.skipped:
+        return bandit
+    after = loss_now(training.network, training.objective, made.probe, training.loop, report.step - 1)
+    work = training.examples.num_tokens[made.batches.step.units].sum() / training.tokens_per_step
+    return order.bandit.rewarded(bandit, group, float((made.probe_loss - after) / work))
 
 
-def _load_best(path: Path, network: nn.Module, average: AveragedWeights | None) -> None:
-    if not is_sound(path):
-        raise RunError(f"{path}: the best weights are damaged; pass --overwrite to train anew")
-    load_checkpoint(path, network, None, average)
-
-
-def _batches(training: Training, progress: Progress, ahead: list[int]) -> Iterator[Microbatches]:
-    """Steps as microbatches; where the data stands after each step is appended to ``ahead``."""
-    examples, budget = training.examples, MicrobatchBudget(training.tokens_per_microbatch)
-    steps = steps_from(
-        examples,
-        training.tokens_per_step,
-        progress.position,
-        training.loop.seed,
-        first_step=progress.step,
-        growth=partial(batch_factor_at, training.schedule),
-    )
-    for step in steps:
-        ahead.append(step.next_position)
-        yield Microbatches(step, examples, budget)
+def _tokens_at_once(training: Training, progress: Progress, folder: Path, listener: Listener) -> int:
+    """As set, or found by trying; fewer where memory ran out before the training was stopped."""
+    if progress.tokens_per_microbatch is not None:
+        return progress.tokens_per_microbatch
+    if training.tokens_per_microbatch == "auto":
+        return kept_or_found(training, folder, listener.say)
+    return training.tokens_per_microbatch
 
 
 def _evaluate(
@@ -287,36 +297,3 @@ def _measures(report: StepReport) -> dict[str, float]:
         "residues": report.num_residues,
         "seconds": report.seconds,
     }
-
-
-@dataclass
-class StopRequest:
-    """The signal that asked the training to end, once one has come."""
-
-    signal_number: int | None = None
-
-
-@contextmanager
-def stop_signals() -> Iterator[StopRequest]:
-    """Note the first SIGINT or SIGTERM and go on; the second one ends the process as usual.
-
-    Outside the main thread, where Python cannot set handlers, signals keep their usual effect.
-    """
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        request.signal_number = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.orders import Resampled, shares_by_size
+from seqtrain.resampling import Smote, grown, thinned
 
 POWERS = {"natural": 1.0, "square-root": 0.5, "balanced": 0.0}
 """Ways of sampling, as powers of the class sizes."""
@@ -86,6 +87,8 @@ class ClassTable:
     names: tuple[str, ...]
     counts: NDArray[np.int64]
     """(C,) training examples of each class."""
+    resampled: bool = False
+    """Whether there is one class per sequence, so that sequences can be resampled in the space of hidden states."""
 
     @property
     def ratio(self) -> float:
@@ -110,7 +113,16 @@ class ClassTable:
                 columns[f"times per epoch: {name} sampling"] = np.divide(
                     shares * counts.sum(), counts, out=np.zeros(len(counts)), where=present
                 )
+        if self.resampled:
+            after = np.where(self._too_small_for_smote(), np.nan, grown(counts, 1.0))
+            columns["after smote"] = after.astype(np.float64)
+            columns["after cluster-centroids"] = thinned(counts, 1.0).astype(np.float64)
         return columns
+
+    def _too_small_for_smote(self) -> NDArray[np.bool_]:
+        """(C,) classes that would grow and have too few members to have their neighbours among."""
+        few: NDArray[np.bool_] = (self.counts > 0) & (self.counts <= Smote().neighbours)
+        return few & (grown(self.counts, 1.0) > self.counts)
 
     def advice(self) -> list[str]:
         """Sentences on what these classes need; rules of thumb, to be checked by the score."""
@@ -124,6 +136,7 @@ class ClassTable:
                 f"fewer than 5 training examples of {_some(rare)}: weights and sampling repeat the same few; "
                 "augmentation or merging classes helps more, and their scores have wide intervals"
             )
+        lines += self._resampling_advice() if self.resampled and self.ratio >= 3 else []
         if self.ratio < 3:
             lines.append("nearly balanced: the plain loss is usually best")
         elif self.ratio < 20:
@@ -136,6 +149,19 @@ class ClassTable:
                 "full balancing repeats the rarest examples so often that they are learnt by heart"
             )
         return lines
+
+    def _resampling_advice(self) -> list[str]:
+        few = self._too_small_for_smote()
+        names = [name for name, small in zip(self.names, few.tolist(), strict=True) if small]
+        smallest = int(self.counts[few].min()) if names else 0
+        limit = ""
+        if names:
+            least = "drop or merge these first" if smallest == 1 else f"take smote:neighbours={smallest - 1}"
+            limit = f"; smote by {Smote().neighbours} neighbours cannot grow {_some(names)}: {least}"
+        return [
+            "with a pretrained body, --resample makes classes more alike among hidden states: smote, interpolation or "
+            f"extrapolation for a head on --freeze body, tomek-links or cluster-centroids for the whole network{limit}"
+        ]
 
 
 def _some(names: list[str]) -> str:

@@ -59,7 +59,7 @@ def sequence_outputs(network: nn.Module, examples: Examples, config: InferenceCo
     """
     counts = _own_residues(examples)
     totals: NDArray[np.float64] | None = None
-    with _evaluation(network, config):
+    with evaluating(network, config):
         for batch, logits in _outputs(examples, config, network):
             own = _own_positions(batch)
             shares = torch.zeros(len(batch)).index_add_(0, batch.segments[own], torch.ones(int(own.sum())))
@@ -77,7 +77,7 @@ def residue_outputs(
     With ``compute``, what it gives for the positions of a batch, (T, K), instead of the network's logits.
     """
     outputs: NDArray[np.float32] | None = None
-    with _evaluation(network, config):
+    with evaluating(network, config):
         for batch, logits in _outputs(examples, config, compute or network):
             assert batch.targets is not None
             if outputs is None:
@@ -100,7 +100,7 @@ def embeddings(
         return residue_outputs(network, examples, config, body)
     counts = _own_residues(examples)
     pooled: NDArray[np.float64] | None = None
-    with _evaluation(network, config):
+    with evaluating(network, config):
         for batch, hidden in _outputs(examples, config, body):
             if pooled is None:
                 pooled = np.full((len(counts), hidden.shape[1]), 0.0 if pooling == "mean" else -np.inf)
@@ -121,7 +121,7 @@ def _pooled(hidden: Tensor, batch: Batch, pooling: Pooling) -> Tensor:
 
 
 @contextmanager
-def _evaluation(network: nn.Module, config: InferenceConfig) -> Iterator[None]:
+def evaluating(network: nn.Module, config: InferenceConfig) -> Iterator[None]:
     """A network in evaluation mode, without gradients, in the precision asked for, and as it was afterwards.
 
     Autocast spans all batches, so that it casts the weights once and not once per batch.

@@ -206,7 +206,7 @@ def range_picture(result: RangeResult) -> str:
 
 def _steps(training: Training) -> Iterator[Iterator[Batch]]:
     for step in steps_from(training.examples, training.tokens_per_step, 0, training.loop.seed):
-        yield microbatches(step, training.examples, training.tokens_per_microbatch)
+        yield microbatches(step, training.examples, training.first_microbatch)
 
 
 def _short(rate: float) -> str:

@@ -23,6 +23,16 @@ class MetricsLog:
         self._file = self._path.open("a", encoding="utf-8")
         self._writer = _summary_writer(folder, first_step) if tensorboard else None
 
+    def rewind(self, step: int) -> None:
+        """Drop what came after a step, to which a training goes back."""
+        self._file.close()
+        kept = [event for event in read_metrics(self._path.parent) if event["step"] <= step]
+        write_text_atomically(self._path, "".join(json.dumps(event) + "\n" for event in kept))
+        self._file = self._path.open("a", encoding="utf-8")
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = _summary_writer(self._path.parent, step)
+
     def write(self, event: str, step: int, values: dict[str, float]) -> None:
         """One line: {"event": …, "step": …, name: number or null, …}."""
         try:

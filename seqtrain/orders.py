@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seqtrain.bandit import BanditState, Exp3S
 from seqtrain.draws import GOLDEN, below, fold, mix, permuted
 
 
@@ -156,6 +157,60 @@ class EasyFirst:
         units[early] = self.ranking[below(mix(positions[early] * GOLDEN + fold(self.seed, "easy")), known)]
         epochs = np.where(early, positions, self.until + epochs)
         return units, epochs
+
+
+@dataclass(frozen=True, eq=False)
+class ByProgress:
+    """Groups of examples among which a bandit chooses, step by step, by what the network learns from each.
+
+    What comes next depends on how the training went, so the training asks :func:`seqtrain.progress_steps` for it.
+    Whoever only counts or measures calls this like any other order, and gets all examples once per epoch.
+    """
+
+    groups: NDArray[np.int64] = field(repr=False)
+    """(N,) the group of each example, 0 … G - 1, none of them empty."""
+    names: tuple[str, ...]
+    """(G,) in words."""
+    bandit: Exp3S
+    seed: int
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """(G,) examples of each group."""
+        return [len(members) for members in self._members]
+
+    @cached_property
+    def _members(self) -> list[NDArray[np.int64]]:
+        return [np.flatnonzero(self.groups == group) for group in range(len(self.names))]
+
+    def members(self, group: int, start: int, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) examples of a group after ``start`` of them, in an order of their own in each round; (n,) the rounds.
+
+        None comes twice: they end before the first that would, when a new round has begun among them.
+        """
+        members = self._members[group]
+        rounds, within = np.divmod(np.arange(start, start + number), len(members))
+        places = np.empty_like(within)
+        for each in np.unique(rounds).tolist():
+            key = fold(self.seed, "members", group, each)
+            places[rounds == each] = permuted(within[rounds == each], len(members), key)
+        fresh = slice(_first_repeat(places))
+        return members[places[fresh]], rounds[fresh]
+
+    def shares(self, state: BanditState) -> dict[str, float]:
+        """The probability of each group by its name."""
+        return dict(zip(self.names, self.bandit.policy(state).tolist(), strict=True))
+
+    def __call__(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) -> (n,), (n,)."""
+        return Shuffled(len(self.groups), self.seed)(positions)
+
+
+def _first_repeat(places: NDArray[np.int64]) -> int:
+    """Where a value stands that stood before; the length where none does."""
+    firsts = np.unique(places, return_index=True)[1]
+    repeats = np.setdiff1d(np.arange(len(places)), firsts)
+    return int(repeats[0]) if len(repeats) else len(places)
 
 
 def partner_positions(

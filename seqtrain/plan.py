@@ -102,7 +102,7 @@ def plan_training(training: Training, *, range_test_steps: int = 0) -> Plan:
     """
     optimizer = training.optimizer.build(training.network)
     average = training.averaging.build(training.network) if training.averaging else None
-    budget = MicrobatchBudget(training.tokens_per_microbatch)
+    budget = MicrobatchBudget(training.first_microbatch)
     steps = _time_steps(training, optimizer, budget)
     evaluation_seconds = _time_evaluation(training)
     states = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]

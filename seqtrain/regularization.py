@@ -2,9 +2,10 @@
 
 The contract with the training loop: for each regulariser of a run, in the order in which they are given,
 ``before_update(model, step)`` once the gradients are those of the mean loss over the whole step (divided by the count,
-summed over processes) and have been found finite; then the optimiser's step; then ``after_update(model, step)`` for
-each. ``step`` counts updates from 0. Nothing is kept between steps, so a resumed run needs no state from here. What a
-penalty adds is in the gradients only: the loss that is reported stays that of the objective.
+summed over processes) and have been found finite; then the optimiser's step; then ``after_update(model, step, rates)``
+for each. ``step`` counts updates from 0, and ``rates`` holds the learning rate that each parameter had in the update.
+Nothing is kept between steps, so a resumed run needs no state from here. What a penalty adds is in the gradients only:
+the loss that is reported stays that of the objective.
 
 Adaptive optimisers divide a penalty's gradient like any other; the decay of AdamW, which they do not, is theirs.
 """
@@ -12,7 +13,7 @@ Adaptive optimisers divide a penalty's gradient like any other; the decay of Ada
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 
 from seqtrain.draws import generator_seed
 from seqtrain.optimizers.rates import is_decaying
+
+LearningRates = Mapping[nn.Parameter, float]
+"""The learning rate of each parameter in one update, as its group and the schedule have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Regularizer:
     def before_update(self, model: nn.Module, step: int) -> None:
         """Change the gradients."""
 
-    def after_update(self, model: nn.Module, step: int) -> None:
+    def after_update(self, model: nn.Module, step: int, rates: LearningRates) -> None:
         """Change the weights."""
 
 
@@ -51,8 +55,7 @@ class L2(Regularizer):
 class L1(Regularizer):
     """strength |w|_1 on matrices and kernels, by its subgradient, 0 at 0: lasso (Tibshirani 1996).
 
-    Weights gather around 0 without staying there. A proximal step would make them exactly 0, but it needs the rate of
-    each weight, which an adaptive optimiser keeps to itself.
+    Weights gather around 0 without staying there, for which there is :class:`ProximalL1`.
     """
 
     strength: float
@@ -63,6 +66,28 @@ class L1(Regularizer):
     def before_update(self, model: nn.Module, step: int) -> None:
         for weight, gradient in _decaying(model):
             gradient.add_(weight.sign(), alpha=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProximalL1(Regularizer):
+    """strength |w|_1 on matrices and kernels by its proximal step, which leaves weights that are exactly 0.
+
+    After an update at rate a every weight comes nearer to 0 by a * strength, and stops there: soft thresholding
+    (Daubechies, Defrise & De Mol 2004). Behind gradient descent this is ISTA and ends at the lasso's solution. Behind
+    optimisers that divide gradients, or keep momentum, the threshold is still that of the group's rate, as with
+    decoupled weight decay: weights become 0, but at the minimum of another function.
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        _require_above_0("strength", self.strength)
+
+    @torch.no_grad()
+    def after_update(self, model: nn.Module, step: int, rates: LearningRates) -> None:
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None and parameter in rates and is_decaying(name, parameter):
+                parameter.copy_(nn.functional.softshrink(parameter, rates[parameter] * self.strength))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +103,7 @@ class MaxNorm(Regularizer):
         _require_above_0("limit", self.limit)
 
     @torch.no_grad()
-    def after_update(self, model: nn.Module, step: int) -> None:
+    def after_update(self, model: nn.Module, step: int, rates: LearningRates) -> None:
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and is_decaying(name, parameter):
                 lengths = torch.linalg.vector_norm(parameter.flatten(1), dim=1)
@@ -172,7 +197,7 @@ class ClipValue(Regularizer):
             torch.nn.utils.clip_grad_value_(trained, self.limit)
 
 
-Regularization = L2 | L1 | MaxNorm | SpectralNorm | GradientNoise | ClipNorm | ClipValue
+Regularization = L2 | L1 | ProximalL1 | MaxNorm | SpectralNorm | GradientNoise | ClipNorm | ClipValue
 
 
 def _decaying(model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:

@@ -23,8 +23,8 @@ from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.run_record import DAMAGED, ENSEMBLE, RECORD, TASK, damaged
 from seqtrain.tasks import Task, task_from_json, task_to_json
 
-MASKED_LM = "masked_lm"
-_NO_TASK = (MASKED_LM, "self_supervised")
+MASKED_LM, SELF_SUPERVISED = "masked_lm", "self_supervised"
+_NO_TASK = (MASKED_LM, SELF_SUPERVISED)
 """Of runs without labels: with a language model head, and with the head of another objective."""
 
 

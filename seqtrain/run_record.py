@@ -117,7 +117,7 @@ def clear_run(folder: Path) -> None:
 RUN_FILES: Sequence[str] = (
     "checkpoints", "model", ".model.partial", "store", ".store.partial", "valid_store", ".valid_store.partial",
     "tensorboard", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "predictions.csv", "report.html",
-    "lr_range.json", "lr_range.svg", "members", ENSEMBLE, TASK, RECORD,
+    "lr_range.json", "lr_range.svg", "members", "teacher", ".teacher.partial", ENSEMBLE, TASK, RECORD,
 )  # fmt: skip
 
 

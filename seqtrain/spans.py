@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,10 @@ class Spans:
         own_starts = np.where(first, 0, middle)
         own_stops = np.where(last, record_lengths, np.roll(middle, -1))
         return cls(np.repeat(records, counts), starts, stops, own_starts, own_stops)
+
+    def chosen(self, stay: NDArray[np.bool_]) -> Spans:
+        """Some of the stretches. stay (U,)."""
+        return Spans(*(getattr(self, field.name)[stay] for field in fields(self)))
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -207,7 +207,7 @@ def _accumulate(
         if not objective.separable:
             whole.append(cpu_batch)
             continue
-        _seed_dropout(config, step, number)
+        seed_dropout(config, step, number)
         score = forward_and_score(model, objective, cpu_batch.to(config.device), config)
         if score is None:
             continue
@@ -229,7 +229,7 @@ def _accumulate_whole(
     prepared = [objective.prepare(batch.to(config.device), Draws(batch.keys.to(config.device))) for batch in batches]
     outputs, buffers = [], copied_buffers(model)
     for number, batch in enumerate(prepared):
-        _seed_dropout(config, step, number)
+        seed_dropout(config, step, number)
         with torch.no_grad(), autocast(config.device, config.precision):
             outputs.append(model(batch))
     together = torch.cat(outputs).requires_grad_()
@@ -239,14 +239,15 @@ def _accumulate_whole(
     (gradient,) = torch.autograd.grad(score.loss, together)
     restore_buffers(model, buffers)  # computed again from the same running statistics, which take each batch in once
     for number, (batch, part) in enumerate(zip(prepared, torch.split(gradient, [*map(len, outputs)]), strict=True)):
-        _seed_dropout(config, step, number)
+        seed_dropout(config, step, number)
         with autocast(config.device, config.precision):
             again = model(batch)
         again.backward(part)
     return score
 
 
-def _seed_dropout(config: LoopConfig, step: int, microbatch: int) -> None:
+def seed_dropout(config: LoopConfig, step: int, microbatch: int) -> None:
+    """Let dropout draw as a function of the run's seed, the step and the number of the microbatch."""
     torch.manual_seed(generator_seed(config.seed, "dropout", step, microbatch))
 
 
@@ -305,8 +306,9 @@ def _update(model: nn.Module, optimizer: torch.optim.Optimizer, config: LoopConf
     for regularizer in config.regularizers:
         regularizer.before_update(model, step)
     optimizer.step()
+    rates = {parameter: float(group["lr"]) for group in optimizer.param_groups for parameter in group["params"]}
     for regularizer in config.regularizers:
-        regularizer.after_update(model, step)
+        regularizer.after_update(model, step, rates)
 
 
 def _some(records: list[int], config: LoopConfig) -> str:

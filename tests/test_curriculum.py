@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seqtrain.bandit import Exp3S
 from seqtrain.batching import microbatches, steps_from
 from seqtrain.config import FinetuneConfig
 from seqtrain.curriculum import EasiestFirst, LengthGrowth, ShortestFirst
 from seqtrain.errors import InputError
 from seqtrain.fitting import Silent
-from seqtrain.orders import EasyFirst, Weighted
+from seqtrain.orders import ByProgress, EasyFirst, Weighted
 from seqtrain.recipes.finetuning import prepare_finetuning
 from seqtrain.recipes.training_examples import with_curriculum
 from tests.corpora import examples_of, proteins
@@ -135,6 +136,24 @@ def test_a_column_can_say_what_is_easy(tmp_path: Path) -> None:
     assert isinstance(order, EasyFirst) and order.ranking.tolist() == [5, 4, 3, 2, 1, 0]
 
 
+def test_groups_by_length_are_of_equal_size() -> None:
+    lengths = [30, 10, 20, 40, 50, 60, 15, 25, 35, 45, 55]
+    examples = with_curriculum("automatic:groups=3,rate=0.2,epsilon=0.1", examples_of(proteins(lengths), seed=4), 99)
+    order = examples.order
+    assert isinstance(order, ByProgress) and order.bandit == Exp3S(rate=0.2, epsilon=0.1, seed=4)
+    ranks = np.argsort(np.argsort(lengths))
+    assert order.groups.tolist() == (ranks * 3 // 11).tolist() and order.sizes == [4, 4, 3]
+    assert order.names == ("length 10 to 25 (group 1)", "length 30 to 45 (group 2)", "length 50 to 60 (group 3)")
+
+
+def test_groups_by_a_column_of_classes_or_numbers(tmp_path: Path) -> None:
+    order = prepared(tmp_path, curriculum="automatic:by=label").order
+    assert order.names == ("label 0", "label 1") and order.groups.tolist() == [0, 1, 0, 1, 0, 1]
+    order = prepared(tmp_path, curriculum="automatic:by=noise,groups=2").order
+    assert order.names == ("noise 5 to 7 (group 1)", "noise 8 to 10 (group 2)")
+    assert order.groups.tolist() == [1, 1, 1, 0, 0, 0]
+
+
 def test_weights_are_sampled_instead_of_multiplied(tmp_path: Path) -> None:
     examples = prepared(tmp_path, weight_column="weight", sampling="weights")
     assert isinstance(examples.order, Weighted)  # type: ignore[attr-defined]
@@ -150,6 +169,14 @@ def test_weights_are_sampled_instead_of_multiplied(tmp_path: Path) -> None:
         ({"curriculum": "easiest-first"}, "needs column"),
         ({"curriculum": "shortest"}, "did you mean 'shortest-first'"),
         ({"curriculum": "shortest-first", "sampling": "balanced"}, "leave one of the two out"),
+        ({"curriculum": "automatic:by=nois"}, "no such column; there are sequence, label"),
+        ({"curriculum": "automatic:groups=1"}, "groups is 1; give a whole number from 2 to 50"),
+        ({"curriculum": "automatic:groups=7"}, "6 training examples are too few for 7 groups"),
+        ({"curriculum": "automatic:by=set"}, "the column has 1 different values among the training records; name"),
+        ({"curriculum": "automatic:epsilon=0"}, "epsilon is 0; give a fraction above 0"),
+        ({"curriculum": "automatic:rate=0"}, "rate is 0; give a number above 0"),
+        ({"curriculum": "automatic", "sampling": "balanced"}, "leave one of the two out"),
+        ({"curriculum": "automatic", "mix": "mixup"}, "a step shows one group, and --mix joins several"),
         ({"sampling": "weights"}, "name their --weight-column"),
         ({"mix": "mixup:alpha=0"}, "--mix mixup:alpha=0: mixup: alpha is 0"),
         ({"mix": "cutmix", "model": "residual-cnn:input=ngram,n=2"}, "n-grams cannot be mixed"),
@@ -172,6 +199,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, settings: dict[str, object
 def test_a_fasta_has_no_columns() -> None:
     with pytest.raises(InputError, match="a FASTA has no columns"):
         with_curriculum("easiest-first:column=x", EXAMPLES, 10)
+    with pytest.raises(InputError, match=r"a FASTA has no columns; use .* automatic:by=length"):
+        with_curriculum("automatic:by=x", EXAMPLES, 10)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqtrain.describe import Description, describe_network
+from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.cnn import CNN, CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
 from seqtrain.models.light_attention import LightAttentionHeadConfig
@@ -32,6 +33,7 @@ HEADS: list[HeadConfig] = [
     PooledHeadConfig(outputs=3),
     PositionHeadConfig(outputs=8),
     LightAttentionHeadConfig(outputs=2),
+    AlignedHeadConfig(outputs=2, length=1024),
 ]
 
 

@@ -26,8 +26,8 @@ from seqtrain.models.heads import PooledHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.objectives import Score, Supervised
-from seqtrain.optimizers import AdamW
-from seqtrain.schedules import BatchGrowth, Constant, Evaluation, Plateau, WarmupCosine
+from seqtrain.optimizers import SGD, AdamW
+from seqtrain.schedules import BatchGrowth, Constant, Evaluation, OneCycle, Plateau, WarmupCosine
 from seqtrain.stopping import GL, PQ, UP, Patience, Stopping
 from seqtrain.training import LoopConfig, NotFinite, StepReport, train_steps
 from tests.corpora import examples_of, proteins
@@ -342,6 +342,9 @@ def test_rolling_back_goes_on_behind_the_bad_step(bad: list[int], learnt: list[i
     assert objective.seen[-1] == records_of(learnt[-1])
     assert same(weights, steps_by_hand(learnt)[-1])
     assert sum("back to the last checkpoint, to go on behind this step" in line for line in watcher.said) == len(bad)
+    rows = rows_of(tmp_path / "run")
+    assert [row for row in rows if row[0] == "train"] == [("train", step) for step in range(1, STEPS + 1)]
+    assert [row for row in rows if row[0] == "valid"] == [("valid", step) for step in (0, 4, 8, 12)]
     for killed in (3, 10):
         with pytest.raises(Killed):
             fitted(tmp_path / f"{killed}", Watcher(kill_after=killed), objective=Poisoned(poisoned), **settings)
@@ -375,3 +378,60 @@ def test_growing_steps_read_more_records(tmp_path: Path) -> None:
     assert sizes == [round(PER_STEP * whole.batch_factor(step)) for step in range(whole.num_steps)]
     assert set(sizes) == {PER_STEP, 2 * PER_STEP} and sum(sizes) == PER_STEP * STEPS
     assert not same(weights, fitted(tmp_path / "constant", schedule=Constant(num_steps=STEPS))[1])
+
+
+@dataclass
+class Cramped(Poisoned):
+    """A machine on which so many tokens at once do not fit from some batch on; notes the tokens of each batch."""
+
+    largest: int = 10**9
+    cramped_after: int = 0
+    tokens: list[int] = field(default_factory=list)
+
+    def score(self, outputs: Tensor, batch: Batch) -> Score:
+        self.tokens.append(len(batch.inputs))
+        if len(self.tokens) > self.cramped_after and len(batch.inputs) > self.largest:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().score(outputs, batch)
+
+
+def test_a_budget_that_was_halved_stays_so_after_a_resume(tmp_path: Path) -> None:
+    settings = {"num_evaluations": 6}
+    whole, weights, progress = fitted(tmp_path / "whole", objective=Cramped(largest=30, cramped_after=5), **settings)
+    assert progress.tokens_per_microbatch == TOKENS_PER_STEP // 2
+    assert sum("out of memory; computed again" in line for line in whole.said) == 1
+    with pytest.raises(Killed):
+        objective = Cramped(largest=30, cramped_after=5)
+        fitted(tmp_path / "killed", Watcher(kill_after=9), objective=objective, **settings)
+    # The memory that was short is there again: the run stays at what it had found.
+    roomy = Cramped()
+    watcher, resumed, after = fitted(tmp_path / "killed", objective=roomy, **settings)
+    assert max(roomy.tokens) <= TOKENS_PER_STEP // 2 and not any("out of memory" in line for line in watcher.said)
+    assert after == progress and same(resumed, weights)
+
+
+def test_a_checkpoint_from_before_there_were_budgets_in_it(tmp_path: Path) -> None:
+    fitted(tmp_path)
+    path = tmp_path / f"checkpoints/step-{STEPS:08d}"
+    state = json.loads((path / "state.json").read_text())
+    del state["progress"]["tokens_per_microbatch"], state["progress"]["bandit"]
+    (path / "state.json").write_text(json.dumps(state))
+    (path / "manifest.json").write_text("{}")
+    _, _, progress = fitted(tmp_path)
+    assert progress.step == STEPS and progress.tokens_per_microbatch == TOKENS_PER_STEP
+
+
+def test_it_is_said_where_there_is_no_momentum_to_cycle(tmp_path: Path) -> None:
+    line = "the schedule cycles momentum, and this optimiser has none: only the rate is cycled"
+    cycle = OneCycle(num_steps=STEPS)
+    cases = {
+        "plain": (SGD(learning_rate=1e-3, momentum=0), cycle),
+        "momentum": (SGD(learning_rate=1e-3), cycle),
+        "rate only": (SGD(learning_rate=1e-3, momentum=0), OneCycle(num_steps=STEPS, cycle_momentum=False)),
+    }
+    said = {}
+    for name, (optimizer, schedule) in cases.items():
+        (tmp_path / name).mkdir()
+        watcher, _, _ = fitted(tmp_path / name, optimizer=optimizer, schedule=schedule)
+        said[name] = line in watcher.said
+    assert said == {"plain": True, "momentum": False, "rate only": False}

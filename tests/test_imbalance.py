@@ -79,3 +79,17 @@ def test_the_table_says_what_each_method_does_and_advises() -> None:
     assert "long-tailed" in table.advice()[-1] and any("fewer than 5" in line for line in table.advice())
     assert "nearly balanced" in ClassTable(("a", "b"), np.array([10, 8])).advice()[-1]
     assert any("no training example of b" in line for line in ClassTable(("a", "b"), np.array([10, 0])).advice())
+
+
+def test_the_table_says_what_resampling_would_do_and_for_whom_not() -> None:
+    names = ("a", "b", "c", "d")
+    columns = ClassTable(names, COUNTS, resampled=True).columns()
+    np.testing.assert_array_equal(columns["after smote"], [500, 500, np.nan, np.nan])
+    assert columns["after cluster-centroids"].tolist() == [1, 1, 1, 1]
+    assert "after smote" not in ClassTable(names, COUNTS).columns()
+    (advice,) = (line for line in ClassTable(names, COUNTS, resampled=True).advice() if "--resample" in line)
+    assert advice.endswith("smote by 5 neighbours cannot grow c, d: drop or merge these first")
+    (advice,) = (line for line in ClassTable(names[:3], COUNTS[:3], resampled=True).advice() if "--resample" in line)
+    assert advice.endswith("cannot grow c: take smote:neighbours=3")
+    assert not any("--resample" in line for line in ClassTable(names, COUNTS).advice())
+    assert not any("--resample" in line for line in ClassTable(("a", "b"), np.array([10, 8]), True).advice())

@@ -54,3 +54,23 @@ def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
         log.write("valid", 7, {"loss": 0.5})
     files = list((tmp_path / "tensorboard").glob("events.*"))
     assert len(files) == 1 and b"valid/loss" in files[0].read_bytes()
+
+
+def test_going_back_drops_what_came_after(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path, 0, tensorboard=True) as log:
+        log.write("valid", 0, {"loss": 9.0})
+        for step in range(1, 6):
+            log.write("train", step, {"loss": float(step)})
+        log.rewind(3)
+        log.write("train", 4, {"loss": 40.0})
+        assert [(each["step"], each["loss"]) for each in read_metrics(tmp_path)] == [
+            (0, 9),
+            (1, 1),
+            (2, 2),
+            (3, 3),
+            (4, 40),
+        ]
+        log.rewind(0)
+        log.write("train", 1, {"loss": 10.0})
+    assert [(each["event"], each["step"]) for each in read_metrics(tmp_path)] == [("valid", 0), ("train", 1)]
+    assert (tmp_path / "tensorboard").is_dir()

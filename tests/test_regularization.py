@@ -21,15 +21,17 @@ from seqtrain.regularization import (
     ClipValue,
     GradientNoise,
     MaxNorm,
+    ProximalL1,
     Regularization,
     Regularizer,
     SpectralNorm,
 )
+from seqtrain.training import LoopConfig, _update
 from seqtrain.words import names_of, read_words
 
 ALL: list[Regularizer] = [
-    L2(strength=0.3), L1(strength=0.3), MaxNorm(limit=0.5), SpectralNorm(strength=0.3, num_iterations=200),
-    GradientNoise(eta=0.3), ClipNorm(limit=0.5), ClipValue(limit=0.05),
+    L2(strength=0.3), L1(strength=0.3), ProximalL1(strength=0.3), MaxNorm(limit=0.5),
+    SpectralNorm(strength=0.3, num_iterations=200), GradientNoise(eta=0.3), ClipNorm(limit=0.5), ClipValue(limit=0.05),
 ]  # fmt: skip
 
 
@@ -85,7 +87,7 @@ def after(regularizer: Regularizer) -> Done:
     regularizer.before_update(model, 0)
     unchanged, changed = values(model)
     assert all(np.array_equal(unchanged[name], weights[name]) for name in weights), "weights wait for the update"
-    regularizer.after_update(model, 0)
+    regularizer.after_update(model, 0, dict.fromkeys(model.parameters(), 0.1))
     moved, still = values(model)
     assert all(np.array_equal(still[name], changed[name]) for name in changed)
     return Done(weights, gradients, changed, moved, decaying(model))
@@ -126,6 +128,46 @@ def test_l1_leaves_zeros_alone() -> None:
     assert (model.weight.grad == 0).all()
 
 
+def test_a_proximal_step_is_soft_thresholding_at_the_rate_of_each_parameter() -> None:
+    model = network()
+    before, _ = values(model)
+    rates = {each: 0.01 * (number + 1) for number, each in enumerate(model.parameters())}
+    named = {name: rates[each] for name, each in model.named_parameters()}
+    ProximalL1(strength=5.0).after_update(model, 0, rates)
+    after_it, _ = values(model)
+    names = decaying(model)
+    for name, w in before.items():
+        threshold = 5.0 * named[name]
+        expected = np.sign(w) * np.maximum(np.abs(w) - threshold, 0) if name in names else w
+        np.testing.assert_allclose(after_it[name], expected, atol=1e-15)
+    zeros = sum((after_it[name] == 0).sum() for name in names)
+    assert 0 < zeros < sum(after_it[name].size for name in names)
+    ProximalL1(strength=1e9).after_update(model, 0, {})
+    for name, w in values(model)[0].items():
+        assert np.array_equal(w, after_it[name]), "what was not updated is left alone"
+
+
+@pytest.mark.parametrize("strength", [0.02, 0.2, 0.7])
+def test_proximal_steps_behind_gradient_descent_end_at_the_lasso(strength: float) -> None:
+    from sklearn.linear_model import Lasso
+
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(60, 12))
+    targets = inputs[:, :3] @ np.array([2.0, -1.0, 0.5]) + 0.1 * generator.normal(size=60)
+    model = nn.Linear(12, 1, bias=False).double()
+    config = LoopConfig(device=torch.device("cpu"), clip_norm=1e9, regularizers=(ProximalL1(strength=strength),))
+    optimizer = SGD(learning_rate=0.2, momentum=0).build(model)
+    for step in range(400):
+        optimizer.zero_grad()
+        errors = model(torch.tensor(inputs))[:, 0] - torch.tensor(targets)
+        (errors.square().mean() / 2).backward()
+        _update(model, optimizer, config, step)
+    expected = Lasso(alpha=strength, fit_intercept=False, tol=1e-12, max_iter=10**5).fit(inputs, targets).coef_
+    found = model.weight.detach().numpy()[0]
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    assert np.array_equal(found == 0, expected == 0) and (expected == 0).any() and (expected != 0).any()
+
+
 def test_no_unit_is_longer_than_the_limit() -> None:
     weights, _, _, moved, names = after(MaxNorm(limit=2.5))
     kinds = set()
@@ -141,7 +183,7 @@ def test_no_unit_is_longer_than_the_limit() -> None:
     assert kinds == {True, False}
     zero = nn.Linear(2, 2)
     nn.init.zeros_(zero.weight)
-    MaxNorm(limit=1).after_update(zero, 0)
+    MaxNorm(limit=1).after_update(zero, 0, {})
     assert (zero.weight == 0).all()
 
 
@@ -253,13 +295,13 @@ def _trained(regularizer: Regularizer) -> list[nn.Module]:
         for step in range(3):
             regularizer.before_update(model, step)
             optimizer.step()
-            regularizer.after_update(model, step)
+            regularizer.after_update(model, step, dict.fromkeys(model.parameters(), 0.1))
     return models
 
 
 def test_in_words() -> None:
     assert list(names_of(Regularization)) == [
-        "l2", "l1", "max-norm", "spectral-norm", "gradient-noise", "clip-norm", "clip-value",
+        "l2", "l1", "proximal-l1", "max-norm", "spectral-norm", "gradient-noise", "clip-norm", "clip-value",
     ]  # fmt: skip
     made, _ = read_words("gradient-noise:eta=0.3", Regularization, "regularizer", given={"seed": 7})
     assert made == GradientNoise(eta=0.3, seed=7)
@@ -270,6 +312,7 @@ def test_in_words() -> None:
     [
         ("l2", "l2 needs strength: write l2:strength="),
         ("l1:strength=-1", "l1: strength is -1.0; give a number above 0"),
+        ("proximal-l1:strength=0", "proximal-l1: strength is 0.0; give a number above 0"),
         ("max-norm:limit=0", "max-norm: limit is 0.0; give a number above 0"),
         ("spectral-norm:num_iterations=0", "spectral-norm: num_iterations is 0; give a whole number above 0"),
         ("gradient-noise:decay=-1", "gradient-noise: decay is -1.0; give a number of at least 0"),

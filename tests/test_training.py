@@ -19,7 +19,7 @@ from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.objectives import Score, Supervised
 from seqtrain.optimizers import SGD, AdamW, Optimizer
-from seqtrain.regularization import Regularizer
+from seqtrain.regularization import LearningRates, Regularizer
 from seqtrain.schedules import Evaluation, OneCycle, Plateau, Schedule, Triangular
 from seqtrain.training import LoopConfig, NotFinite, StepReport, train_steps
 from tests.corpora import examples_of, proteins
@@ -41,7 +41,7 @@ class Noted(Regularizer):
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
         self.before.append((step, float(norm)))
 
-    def after_update(self, model: nn.Module, step: int) -> None:
+    def after_update(self, model: nn.Module, step: int, rates: LearningRates) -> None:
         self.weights.append((step, next(model.parameters()).detach().clone()))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from seqtrain.models.attention import Packing, activation_dtype
@@ -58,14 +60,30 @@ class RotaryEncoder(nn.Module):
         """How the places of a padded rectangle, real (B, L) bool, are laid out, for :meth:`compute`."""
         return Packing.of_rectangle(real)
 
+    def forward_kept(self, inputs: Tensor, boundaries: Tensor, kept: Tensor) -> Tensor:
+        """Hidden states of some positions of each sequence, computed as if there were no others.
+
+        Each keeps its own place: the rotary angles are those of the whole sequence.
+
+        Args:
+            inputs: (T,) int64 ids of B packed sequences.
+            boundaries: (B + 1,) int64.
+            kept: (K,) int64 increasing, at least one of each sequence.
+
+        Returns:
+            (K, D).
+        """
+        packing = self.plan(torch.searchsorted(kept, boundaries))
+        segments = torch.searchsorted(boundaries, kept, right=True) - 1
+        places = kept - boundaries[segments]
+        if packing.order is not None:
+            places = places.index_select(0, packing.order)
+        return self.compute(inputs.index_select(0, kept), replace(packing, positions=places))
+
     def compute(self, inputs: Tensor, packing: Packing) -> Tensor:
         """inputs (T,) -> (T, D), or (M, D) at the positions that the packing wants."""
         hidden, angles = self.start(inputs, packing)
-        for layer in self.layers[:-1]:
-            hidden = layer(hidden, angles, packing.attention, None)
-        hidden = self.layers[-1](hidden, angles, packing.decode_attention, packing.decode)
-        normed: Tensor = self.final_norm(hidden)
-        return normed if packing.restore is None else normed.index_select(0, packing.restore)
+        return through_layers(self.layers, self.final_norm, hidden, angles, packing)
 
     def hidden_states(self, inputs: Tensor, boundaries: Tensor, last: int | None = None) -> list[Tensor]:
         """The embeddings and the output of each layer, depth + 1 tensors (T, D); the last one after the final norm.
@@ -94,6 +112,18 @@ class RotaryEncoder(nn.Module):
             inputs = inputs.index_select(0, packing.order)
         hidden = self.embed(inputs, packing)
         return hidden, self.rotary(packing.positions, hidden.dtype)
+
+
+def through_layers(
+    layers: nn.ModuleList, final_norm: nn.Module, hidden: Tensor, angles: Angles, packing: Packing
+) -> Tensor:
+    """hidden (T, D), in the order of the packing -> (T, D) or, at the positions that it wants, (M, D), in the caller's
+    order."""
+    for layer in layers[:-1]:
+        hidden = layer(hidden, angles, packing.attention, None)
+    hidden = layers[-1](hidden, angles, packing.decode_attention, packing.decode)
+    normed: Tensor = final_norm(hidden)
+    return normed if packing.restore is None else normed.index_select(0, packing.restore)
 
 
 def initialise(module: nn.Module) -> None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seqtrain.models.aligned_head import AlignedHead, AlignedHeadConfig
 from seqtrain.models.checks import require_choice, require_fraction, require_positive, require_whole
 from seqtrain.models.encoder import initialise
+from seqtrain.models.imprinted_head import ImprintedHead, ImprintedHeadConfig
 from seqtrain.models.light_attention import LightAttentionHead, LightAttentionHeadConfig
 from seqtrain.models.pooling import accumulating, maxima, means, weighted_means
 
@@ -116,9 +118,11 @@ class PooledHead(nn.Module):
 
     def forward(self, hidden: Tensor, segments: Tensor, residues: Tensor, num_sequences: int) -> Tensor:
         """hidden (T, D), segments (T,) int64 sequence of each position, residues (T,) bool -> logits (B, K)"""
-        features = self.pool(hidden, segments, residues, num_sequences).to(hidden.dtype)
-        features = self.dropout(functional.gelu(self.dense(self.norm(features))))
-        logits: Tensor = self.output(features)
+        return self.answer(self.pool(hidden, segments, residues, num_sequences).to(hidden.dtype))
+
+    def answer(self, features: Tensor) -> Tensor:
+        """What :meth:`pool` gave of each sequence, (B, D) or (B, 3 * D) -> logits (B, K)"""
+        logits: Tensor = self.output(self.dropout(functional.gelu(self.dense(self.norm(features)))))
         return logits
 
     def pool(self, hidden: Tensor, segments: Tensor, residues: Tensor, num_sequences: int) -> Tensor:
@@ -155,6 +159,6 @@ class PositionHead(nn.Module):
         return logits
 
 
-SequenceHeadConfig = PooledHeadConfig | LightAttentionHeadConfig
+SequenceHeadConfig = PooledHeadConfig | LightAttentionHeadConfig | AlignedHeadConfig | ImprintedHeadConfig
 """The heads of one answer per sequence."""
-SequenceHead = PooledHead | LightAttentionHead
+SequenceHead = PooledHead | LightAttentionHead | AlignedHead | ImprintedHead

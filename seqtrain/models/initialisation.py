@@ -7,8 +7,13 @@ from typing import Literal
 from torch import nn
 
 from seqtrain.errors import InputError
-from seqtrain.models.heads import LanguageModelHead
-from seqtrain.models.network import Head, Network
+from seqtrain.models.aligned_head import AlignedHead
+from seqtrain.models.decoder_head import DecoderHead
+from seqtrain.models.heads import LanguageModelHead, PooledHead, PositionHead
+from seqtrain.models.imprinted_head import ImprintedHead
+from seqtrain.models.light_attention import LightAttentionHead
+from seqtrain.models.network import Network
+from seqtrain.models.projection import ProjectionHead
 from seqtrain.models.residual_cnn import ResidualBlock, ResidualCNN
 from seqtrain.words import name_of
 
@@ -68,10 +73,14 @@ def _fixup(network: Network) -> None:
         nn.init.zeros_(block.convolve_second.convolution.bias)  # type: ignore[arg-type]  # it has one
         if block.projection is not None:
             _draw(block.projection, "he")
-    nn.init.zeros_(_last_layer(network.head).weight)
+    # Zeros have no direction to compare, and no residual network has a decoder.
+    if not isinstance(network.head, ProjectionHead | ImprintedHead | DecoderHead):
+        nn.init.zeros_(_last_layer(network.head).weight)
 
 
-def _last_layer(head: Head) -> nn.Linear:
+def _last_layer(
+    head: LanguageModelHead | PooledHead | LightAttentionHead | AlignedHead | PositionHead,
+) -> nn.Linear:
     """The layer whose outputs are the logits."""
     if isinstance(head, LanguageModelHead):
         assert head.decoder is not None, "a residual CNN ties no head"

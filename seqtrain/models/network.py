@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,21 @@ from seqtrain.batch import Batch
 from seqtrain.errors import InputError
 from seqtrain.models.backbone import Backbone, BackboneConfig
 from seqtrain.models.cnn import CNN, CNNConfig
+from seqtrain.models.decoder_head import DecoderHead, DecoderHeadConfig
 from seqtrain.models.embedding import mixture
+from seqtrain.models.encoder import RotaryEncoder
 from seqtrain.models.gated_transformer import GatedTransformer, GatedTransformerConfig
 from seqtrain.models.heads import (
     LanguageModelHead,
     LanguageModelHeadConfig,
+    PooledHead,
     PositionHead,
     PositionHeadConfig,
     SequenceHead,
     SequenceHeadConfig,
 )
+from seqtrain.models.imprinted_head import ImprintedHead
+from seqtrain.models.projection import ProjectionHead, ProjectionHeadConfig
 from seqtrain.models.residual_cnn import ResidualCNN, ResidualCNNConfig
 from seqtrain.models.transformer import Transformer, TransformerConfig
 from seqtrain.models.unet import UNet, UNetConfig
@@ -30,9 +35,11 @@ from seqtrain.models.unet import UNet, UNetConfig
 FreshConfig = TransformerConfig | CNNConfig | ResidualCNNConfig | GatedTransformerConfig | UNetConfig
 """Bodies that can be trained from scratch."""
 BodyConfig = FreshConfig | BackboneConfig
-HeadConfig = LanguageModelHeadConfig | SequenceHeadConfig | PositionHeadConfig
+HeadConfig = (
+    LanguageModelHeadConfig | SequenceHeadConfig | PositionHeadConfig | ProjectionHeadConfig | DecoderHeadConfig
+)
 Body = Transformer | CNN | ResidualCNN | GatedTransformer | UNet | Backbone
-Head = LanguageModelHead | SequenceHead | PositionHead
+Head = LanguageModelHead | SequenceHead | PositionHead | ProjectionHead | DecoderHead
 
 
 class Network(nn.Module):
@@ -50,9 +57,12 @@ class Network(nn.Module):
         """The logits of a batch.
 
         Returns:
-            (M, V) at batch.decode, or (T, V) without it, from a language model head; (B, K) from a sequence head;
-            (T, K) from a position head.
+            (M, V) at batch.decode, or (T, V) without it, from a language model head, or from a decoder head, which
+            hides these positions from the body; (B, K) from a sequence head or a projection head; (T, K) from a
+            position head.
         """
+        if batch.features is not None:
+            return self._answer(batch.features)
         inputs = batch.inputs
         if batch.other_inputs is not None and batch.input_shares is not None:
             inputs = mixture(inputs, batch.other_inputs, batch.input_shares, self.body.config.vocabulary_size)
@@ -60,13 +70,38 @@ class Network(nn.Module):
             hidden = self.body(inputs, batch.boundaries, batch.decode)
             logits: Tensor = self.head(hidden, self.body.token_embedding)
             return logits
+        if isinstance(self.head, DecoderHead):
+            return self._decoded(inputs, batch.boundaries, batch.decode)
         hidden = self.body(inputs, batch.boundaries)
         # In full precision also under autocast: bf16 would round predictions to 8 bits, and rank most of them equal.
         with torch.autocast(hidden.device.type, enabled=False):
             if isinstance(self.head, SequenceHead):
                 logits = self.head(hidden.to(self.head_dtype), batch.segments, batch.residues, len(batch))
+            elif isinstance(self.head, ProjectionHead):
+                where = batch.segments, batch.residues, len(batch), batch.records
+                logits = self.head(hidden.to(self.head_dtype), *where)
             else:
                 logits = self.head(hidden.to(self.head_dtype))
+        return logits
+
+    def _answer(self, features: Tensor) -> Tensor:
+        """Pooled hidden states (B, F) -> logits (B, K); the body is not asked."""
+        assert isinstance(self.head, PooledHead | ImprintedHead), "only these answer to what was pooled before"
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head.answer(features.to(self.head_dtype))
+
+    def _decoded(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None) -> Tensor:
+        """The logits (M, V) of positions that the body does not see; (T, V) without any, of a body that sees all."""
+        body = cast(RotaryEncoder, self.body)  # which build_head makes sure of
+        kept = torch.arange(len(inputs), device=inputs.device)
+        if decode is None:
+            hidden = body(inputs, boundaries)
+        else:
+            seen = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
+            seen[decode] = False
+            kept = kept[seen]
+            hidden = body.forward_kept(inputs, boundaries, kept)
+        logits: Tensor = self.head(hidden, kept, boundaries, decode)
         return logits
 
     @property
@@ -100,6 +135,8 @@ def build_head(body: Body, head_config: HeadConfig) -> Head:
             )
         if head_config.tied and body.token_embedding is None:
             raise InputError("the language model head is tied to token embeddings, and its body lends none; untie it")
+    if isinstance(head_config, DecoderHeadConfig) and not isinstance(body, RotaryEncoder):
+        raise InputError("a decoder head hides positions from its body, which only the two transformers can do without")
     return head_config.build(body.width)
 
 

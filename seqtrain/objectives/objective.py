@@ -45,3 +45,12 @@ class Changing(Protocol):
     def at_step(self, step: int) -> Objective:
         """The objective of the update that follows ``step`` updates."""
         ...
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """An objective that is judged by another, so that the scores of several trainings compare."""
+
+    def at_evaluation(self) -> Objective:
+        """What is asked of held-out sequences."""
+        ...

@@ -13,7 +13,7 @@ from seqtrain.optimizers.rule import Group
 
 def adam_directions(moments: Moments, group: Group, gradients: list[Tensor]) -> list[Tensor]:
     """m' / (sqrt(v') + eps) of each parameter, from bias-corrected averages (Kingma & Ba 2014, algorithm 1); new."""
-    first, second = moments.betas
+    first, second = group.betas
     means, squares, steps = group.tensors("mean"), group.tensors("square"), group.next_steps()
     torch._foreach_lerp_(means, gradients, 1 - first)
     torch._foreach_mul_(squares, second)

@@ -37,7 +37,7 @@ class HypergradientSGD(Rates):
             raise ValueError("nesterov needs momentum above 0; set momentum=0.9, or leave nesterov out")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        return RuleOptimizer(self.groups(model), self)
+        return RuleOptimizer(self.groups(model), self, momentum=self.momentum)
 
     def update(self, groups: Groups) -> None:
         """One step of algorithm 4 or, with Nesterov's momentum, 5."""
@@ -50,9 +50,9 @@ class HypergradientSGD(Rates):
         if not self.momentum:
             return gradients
         buffers = group.tensors("momentum")
-        torch._foreach_mul_(buffers, self.momentum)
+        torch._foreach_mul_(buffers, group.momentum)
         torch._foreach_add_(buffers, gradients)
-        return list(torch._foreach_add(gradients, buffers, alpha=self.momentum)) if self.nesterov else buffers
+        return list(torch._foreach_add(gradients, buffers, alpha=group.momentum)) if self.nesterov else buffers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class HypergradientAdam(Moments):
         require_least("rate_of_rate", self.rate_of_rate, 0)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        return RuleOptimizer(self.groups(model), self)
+        return RuleOptimizer(self.groups(model), self, betas=self.betas)
 
     def update(self, groups: Groups) -> None:
         """One step of algorithm 6."""

@@ -23,7 +23,7 @@ class LAMB(Moments):
     eps: float = 1e-6
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        return RuleOptimizer(self.groups(model), self)
+        return RuleOptimizer(self.groups(model), self, betas=self.betas)
 
     def update(self, groups: Groups) -> None:
         """One step of algorithm 2: r = m' / (sqrt(v') + eps) + decay w, w = w - rate |w| / |r| r."""

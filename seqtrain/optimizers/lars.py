@@ -31,7 +31,7 @@ class LARS(Rates):
             raise ValueError("trust is 0; give a number above 0, such as 0.001")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        return RuleOptimizer(self.groups(model), self)
+        return RuleOptimizer(self.groups(model), self, momentum=self.momentum)
 
     def update(self, groups: Groups) -> None:
         """One step of algorithm 1: v = m v + rate trust |w| / (|g| + decay |w|) (g + decay w), w = w - v."""
@@ -42,6 +42,6 @@ class LARS(Rates):
                 sizes = sizes + group.weight_decay * torch.stack(torch._foreach_norm(group.parameters))
             steps = torch._foreach_mul(group.decayed_gradients(), trust_ratios(group.parameters, sizes / self.trust))
             velocities = group.tensors("velocity")
-            torch._foreach_mul_(velocities, self.momentum)
+            torch._foreach_mul_(velocities, group.momentum)
             torch._foreach_add_(velocities, steps, alpha=group.rate)
             torch._foreach_sub_(group.parameters, velocities)

@@ -67,7 +67,7 @@ class Muon(Rates):
             raise ValueError("muon trains matrices of the body, and none is to be trained here; use adamw")
         # Not torch.optim.Muon: it goes matrix by matrix, and in bfloat16 everywhere, which many CPUs only emulate. On
         # one core of such a CPU, a step of the 8M transformer took 16.7 s, and takes 0.9 s so.
-        muon = RuleOptimizer(matrices, self)
+        muon = RuleOptimizer(matrices, self, momentum=self.momentum)
         if not others:
             return muon
         adamw = torch.optim.AdamW(others, lr=self.learning_rate, betas=self.betas, eps=self.eps, fused=True)
@@ -78,8 +78,8 @@ class Muon(Rates):
         """One step of the matrices: b = m b + (1 - m) g; orthogonalise b or, with Nesterov, m b + (1 - m) g."""
         for group in groups:
             buffers = group.tensors("momentum")
-            torch._foreach_lerp_(buffers, group.gradients, 1 - self.momentum)
-            ahead = torch._foreach_lerp(group.gradients, buffers, self.momentum) if self.nesterov else buffers
+            torch._foreach_lerp_(buffers, group.gradients, 1 - group.momentum)
+            ahead = torch._foreach_lerp(group.gradients, buffers, group.momentum) if self.nesterov else buffers
             torch._foreach_mul_(group.parameters, 1 - group.rate * group.weight_decay)
             for parameter, direction in zip(
                 group.parameters, orthogonalised(list(ahead), self.num_iterations), strict=True

@@ -75,18 +75,26 @@ def is_decaying(name: str, parameter: Tensor) -> bool:
 def distances_from_head(model: nn.Module) -> dict[str, int]:
     """Layers between each parameter and the head, by the parameter's name.
 
-    0 in the head and in what follows the last layer, 1 in the last layer of n, n in the first, n + 1 in embeddings.
+    0 in the head and in what follows the last layer, 1 in the last layer of n, n in the first, n + 1 in embeddings and
+    in whatever else comes before the layers, such as the first convolution of a residual network.
 
     Raises:
         ValueError: no parameter has the number of a layer in its name.
     """
     body = [name for name, _ in model.named_parameters() if not is_head(name)]
-    numbers = {name: int(found[1]) for name in body if (found := _LAYER.search(name))}
+    numbers = layer_numbers(model)
     if not numbers:
         raise ValueError("layer_decay needs layers, named layers.0, layers.1, … or blocks.0, …; leave it at 1")
     depth = 1 + max(numbers.values())
-    embeddings = {name: depth + 1 for name in body if "embedding" in name}
-    return {**embeddings, **{name: depth - number for name, number in numbers.items()}}
+    start = next(place for place, name in enumerate(body) if name in numbers)
+    before = {name: depth + 1 for place, name in enumerate(body) if place < start or "embedding" in name}
+    return {**before, **{name: depth - number for name, number in numbers.items()}}
+
+
+def layer_numbers(model: nn.Module) -> dict[str, int]:
+    """The number of the layer, from 0 on, that each parameter of a layer of the body belongs to, by its name."""
+    body = (name for name, _ in model.named_parameters() if not is_head(name))
+    return {name: int(found[1]) for name in body if (found := _LAYER.search(name))}
 
 
 def require_least(name: str, value: float, least: float) -> None:

@@ -34,7 +34,7 @@ class Rmsprop(Rates):
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = self.groups(model)
         if self.nesterov:
-            return RuleOptimizer(groups, self)
+            return RuleOptimizer(groups, self, momentum=self.momentum)
         return torch.optim.RMSprop(
             groups,
             lr=self.learning_rate,
@@ -62,7 +62,7 @@ class Rmsprop(Rates):
             deviations = torch._foreach_sqrt(variances)
             torch._foreach_add_(deviations, self.eps)
             directions = torch._foreach_div(gradients, deviations)
-            torch._foreach_mul_(buffers, self.momentum)
+            torch._foreach_mul_(buffers, group.momentum)
             torch._foreach_add_(buffers, directions)
-            torch._foreach_add_(directions, buffers, alpha=self.momentum)
+            torch._foreach_add_(directions, buffers, alpha=group.momentum)
             torch._foreach_add_(group.parameters, directions, alpha=-group.rate)

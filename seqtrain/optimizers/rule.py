@@ -22,6 +22,10 @@ class Group:
     rate: float
     """Of this step."""
     weight_decay: float
+    momentum: float = 0.0
+    """Of this step, as a schedule may have set it; 0 for a rule without one."""
+    betas: tuple[float, float] = (0.0, 0.0)
+    """Of this step; zeros for a rule that has none."""
 
     def tensors(self, name: str) -> list[Tensor]:
         """The tensors that are kept under a name, one per parameter and of its shape; zeros at first."""
@@ -67,8 +71,18 @@ class Rule(Protocol):
 class RuleOptimizer(torch.optim.Optimizer):
     """A torch optimiser that applies a rule."""
 
-    def __init__(self, groups: list[dict[str, Any]], rule: Rule) -> None:
-        super().__init__(groups, {})
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        rule: Rule,
+        *,
+        momentum: float | None = None,
+        betas: tuple[float, float] | None = None,
+    ) -> None:
+        """momentum, betas: of the rule, where it has them; they stand in the groups, where schedules find them."""
+        given = {"momentum": momentum, "betas": betas}
+        defaults = {name: value for name, value in given.items() if value is not None}
+        super().__init__([{**defaults, **group} for group in groups], {})
         self.rule = rule
 
     @torch.no_grad()
@@ -84,7 +98,9 @@ class RuleOptimizer(torch.optim.Optimizer):
             if parameters:
                 gradients = [parameter.grad for parameter in parameters]
                 states = [self.state[parameter] for parameter in parameters]
-                members.append(Group(parameters, gradients, states, float(group["lr"]), group["weight_decay"]))
+                momenta = {name: group[name] for name in ("momentum", "betas") if name in group}
+                rate, decay = float(group["lr"]), group["weight_decay"]
+                members.append(Group(parameters, gradients, states, rate, decay, **momenta))
         if members:
             # Torch saves what is kept under parameters only, so what the model shares goes with the first of them.
             self.rule.update(Groups(members, self.state[self.param_groups[0]["params"][0]]))

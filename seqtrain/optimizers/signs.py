@@ -20,7 +20,7 @@ class SignAgreement(Rates):
     """What the two rules share: the average, and how the weight of agreement decays over the training."""
 
     smoothing: float = 0.9
-    """Share of the average gradient that is kept at each step."""
+    """Share of the average gradient that is kept at each step; schedules that cycle momentum cycle it."""
     decay: Decay = "none"
     """How the weight f(t) of agreement falls from 1 over T steps: linear 1 - t / T, cosine (1 + cos(pi t / T)) / 2,
     restart (1 + cos(pi (n t mod T) / T)) / 2."""
@@ -50,7 +50,7 @@ class SignAgreement(Rates):
     def _agreement(self, group: Group, gradients: list[Tensor]) -> list[Tensor]:
         """f(t) sign(g) sign(m) of each parameter, m being the average with g in it."""
         averages = group.tensors("average")
-        torch._foreach_lerp_(averages, gradients, 1 - self.smoothing)
+        torch._foreach_lerp_(averages, gradients, 1 - group.momentum)
         agreement = list(torch._foreach_mul(torch._foreach_sign(gradients), torch._foreach_sign(averages)))
         torch._foreach_mul_(agreement, [self.weight(step - 1) for step in group.next_steps()])
         return agreement
@@ -68,7 +68,7 @@ class PowerSign(SignAgreement):
             raise ValueError(f"base is {self.base}; give a number above 1, such as 2.718")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        return RuleOptimizer(self.groups(model), self)
+        return RuleOptimizer(self.groups(model), self, momentum=self.smoothing)
 
     def update(self, groups: Groups) -> None:
         """One step: w = w - rate base^(f sign(g) sign(m)) g."""
@@ -92,7 +92,7 @@ class AddSign(SignAgreement):
         require_least("alpha", self.alpha, 0)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        return RuleOptimizer(self.groups(model), self)
+        return RuleOptimizer(self.groups(model), self, momentum=self.smoothing)
 
     def update(self, groups: Groups) -> None:
         """One step: w = w - rate (alpha + f sign(g) sign(m)) g."""

@@ -17,6 +17,7 @@ from seqtrain.alphabet import Alphabet
 from seqtrain.config import PretrainConfig
 from seqtrain.draws import fold, mix
 from seqtrain.errors import InputError
+from seqtrain.families import Families
 from seqtrain.fitting import Listener
 from seqtrain.io.delimited import write_table
 from seqtrain.io.ledger import HEADER, Ledger
@@ -41,6 +42,8 @@ class Corpus:
     """(M,) records, all that are held out."""
     watched: NDArray[np.int64]
     """(≤ M,) records, those that are scored while the training runs."""
+    families: Families | None = None
+    """Of the training records, where they are sampled by these."""
 
     @cached_property
     def train_counts(self) -> NDArray[np.int64]:

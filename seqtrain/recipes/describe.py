@@ -142,5 +142,5 @@ def _fresh(question: Question) -> Network:
 
 def _head(question: Question, origin: Origin | None, fresh: BodyConfig | None) -> HeadConfig:
     if question.asks_for_labels:
-        return label_head_config(question.head, question.per_residue, question.outputs or 1, 0.0)
+        return label_head_config(question.head, question.per_residue, question.outputs or 1, 0.0, question.length)
     return lm_head_config(origin, fresh)

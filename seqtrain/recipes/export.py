@@ -9,6 +9,8 @@ from typing import Literal
 from seqtrain.errors import InputError
 from seqtrain.export import write_safetensors
 from seqtrain.fitting import Listener
+from seqtrain.models.decoder_head import DecoderHead
+from seqtrain.models.heads import LanguageModelHead
 from seqtrain.recipes.networks import describe
 from seqtrain.run import Run, load_run
 
@@ -37,8 +39,18 @@ def export_run(config: ExportConfig, listener: Listener) -> None:
     run = load_run(Path(config.run))
     description = describe(run.single)
     listener.say(f"{run.folder}: {description}")
+    if _is_pretrained_body(run):
+        listener.say(
+            "pretrained without a language model head: finetune it (--from), embed with it, or continue it with "
+            "seqtrain pretrain --from; by itself it predicts no labels and scores no letters"
+        )
     write = {"huggingface": _to_huggingface, "onnx": _to_onnx, "safetensors": _to_safetensors}[config.to]
     listener.say(f"wrote {config.output}: {write(run, config.output, description)}")
+
+
+def _is_pretrained_body(run: Run) -> bool:
+    """Whether nothing but the body is of use to others: a run without labels whose head is no language model's."""
+    return run.task is None and not isinstance(run.single.head, LanguageModelHead)
 
 
 def _to_huggingface(run: Run, output: Path, description: str) -> str:
@@ -48,13 +60,19 @@ def _to_huggingface(run: Run, output: Path, description: str) -> str:
     loader = loader_of(run.single)
     what = f"a language model for {loader}"
     if loader != LANGUAGE_MODEL:
-        what = f"the body, for {loader}; its head has no place in transformers: predict with seqtrain or an ONNX export"
+        use = "it was for the pretraining" if _is_pretrained_body(run) else "predict with seqtrain or an ONNX export"
+        what = f"the body, for {loader}; its head has no place in transformers: {use}"
     return f"{what} (largest difference {difference:.1e})"
 
 
 def _to_onnx(run: Run, output: Path, description: str) -> str:
     from seqtrain.export_onnx import OPSET, write_onnx
 
+    if isinstance(run.single.head, DecoderHead):
+        raise InputError(
+            f"{run.folder}: its decoder answers for letters that the body was not shown, which an ONNX file cannot hide; "
+            "finetune it first, or take the body with --to huggingface"
+        )
     return f"opset {OPSET}, largest difference in onnxruntime {write_onnx(run, output):.1e}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from seqtrain.labeled import LabeledData
 from seqtrain.models.network import Network
 from seqtrain.recipes.adapters import finished_adapter
 from seqtrain.recipes.bagging import bagged
+from seqtrain.recipes.features import with_features
 from seqtrain.recipes.finetuning import FinetuningJob, outputs_of, prepare_finetuning
 from seqtrain.recipes.networks import (
     describe,
@@ -33,6 +34,7 @@ from seqtrain.recipes.training_core import (
     with_found_rate,
 )
 from seqtrain.recipes.training_examples import labeled_examples
+from seqtrain.recipes.transfer import say_frozen
 from seqtrain.run import load_run, save_ensemble, save_model
 from seqtrain.run_record import finish_run, opened_run
 from seqtrain.scoring import Scored, rows_of, score_set, simple_models
@@ -59,26 +61,37 @@ def finetune(
     job = prepare_finetuning(config, listener)
     config, data, training = job.config, job.data, job.training
     output = Path(str(config.output))
-    _say_plan(config, data, training, listener)
+    say_plan(config, data, training, listener)
     if dry_run:
         listener.say(to_toml(config).rstrip())
         return {}
-    with opened_run(output, "finetune", config, _digests(job), command, overwrite=overwrite) as finished:
+    with opened_run(output, "finetune", config, digests(job), command, overwrite=overwrite) as finished:
         if finished is not None:
             listener.say(f"{output}: this run is finished; predict with it, or pass --overwrite to start it anew")
             return finished
-        _write_inputs(output, job)
-        if config.learning_rate == "auto":
-            training = with_found_rate(training, output, listener)
-        fit(training, output, listener, tensorboard=config.tensorboard)
-        assert isinstance(training.network, Network)
-        adapter = finished_adapter(training.network, config, job.origin)
-        outputs = outputs_of(training.network, data.task, _held_out(job), training.loop)
-        columns = asdict(job.given.columns)
-        save_model(output, training.network, data.store.alphabet, data.task, config.max_length, columns, adapter)
+        write_inputs(output, job)
+        outputs = train(job, output, listener)
         results, scored = _score(output, job, outputs, started, listener)
-    _say_scores(output, data, scored, listener)
+    say_scores(output, data, scored, listener)
     return results
+
+
+def train(job: FinetuningJob, output: Path, listener: Listener) -> NDArray[np.float32]:
+    """Train to the end, or go on, and save the model; logits for all records of the table, 0 for those trained on.
+
+    Raises:
+        RunError, Stopped: as in :func:`finetune`.
+    """
+    config, data, training = job.config, job.data, with_features(job, output, listener)
+    if config.learning_rate == "auto" and training.num_steps:
+        training = with_found_rate(training, output, listener)
+    fit(training, output, listener, tensorboard=config.tensorboard)
+    assert isinstance(training.network, Network)
+    adapter = finished_adapter(training.network, config, job.origin)
+    outputs = outputs_of(training.network, data.task, held_out(job), training.loop)
+    columns = asdict(job.given.columns)
+    save_model(output, training.network, data.store.alphabet, data.task, config.max_length, columns, adapter)
+    return outputs
 
 
 def finetune_members(
@@ -94,14 +107,14 @@ def finetune_members(
     bagged(replace(job.config, member=0), job.data)  # refuses what cannot be done before anything is written
     output = Path(str(job.config.output))
     if dry_run:
-        _say_plan(job.config, job.data, job.training, listener)
+        say_plan(job.config, job.data, job.training, listener)
         listener.say(f"{config.members} members like this\n{to_toml(job.config).rstrip()}")
         return {}
-    with opened_run(output, "ensemble", job.config, _digests(job), command, overwrite=overwrite) as finished:
+    with opened_run(output, "ensemble", job.config, digests(job), command, overwrite=overwrite) as finished:
         if finished is not None:
             listener.say(f"{output}: this ensemble is finished; predict with it, or pass --overwrite to start it anew")
             return finished
-        _write_inputs(output, job)
+        write_inputs(output, job)
         folders = [output / "members" / str(number + 1) for number in range(config.members)]
         for number, folder in enumerate(folders):
             listener.say(f"member {number + 1} of {config.members}")
@@ -111,24 +124,27 @@ def finetune_members(
         save_ensemble(output, [f"members/{folder.name}" for folder in folders])
         run = load_run(output)
         run.network.to(job.training.loop.device)
-        outputs = outputs_of(run.network, job.data.task, _held_out(job), job.training.loop)
+        outputs = outputs_of(run.network, job.data.task, held_out(job), job.training.loop)
         listener.say(f"the {config.members} members together")
         results, scored = _score(output, job, outputs, started, listener)
-    _say_scores(output, job.data, scored, listener)
+    say_scores(output, job.data, scored, listener)
     return results
 
 
-def _digests(job: FinetuningJob) -> dict[str, str]:
+def digests(job: FinetuningJob) -> dict[str, str]:
+    """SHA-256 of what a finetuning reads, by name."""
     path = Path(job.config.table)
     return {path.name: sha256_of(path)} | digests_of(job.origin)
 
 
-def _write_inputs(output: Path, job: FinetuningJob) -> None:
+def write_inputs(output: Path, job: FinetuningJob) -> None:
+    """Write into a run directory what became of each record."""
     write_table(output / "ledger.csv", HEADER, job.given.ledger.rows())
     write_table(output / "split.csv", ("row", "identifier", "set"), _split_rows(job.data))
 
 
-def _held_out(job: FinetuningJob) -> Examples:
+def held_out(job: FinetuningJob) -> Examples:
+    """The records that are scored at the end."""
     return labeled_examples(job.config, job.data, np.flatnonzero(job.data.split.sets != TRAIN))
 
 
@@ -138,14 +154,33 @@ def _score(
     """Score the held-out records, and write what a finished run shows."""
     listener.say("scoring, with simple models beside")
     scored = score_sets(job.data, outputs, job.config.seed)
-    results = {"sets": [asdict(each) for each in scored], "seconds": round(time.monotonic() - started, 1)}
+    return write_results(output, job, outputs, scored, started), scored
+
+
+def write_results(
+    output: Path,
+    job: FinetuningJob,
+    outputs: NDArray[np.float32],
+    scored: list[Scored],
+    started: float,
+    *,
+    more: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write what a finished run shows; returns its results, with ``more`` among them, and ``remarks`` in the report."""
+    results = {
+        "sets": [asdict(each) for each in scored],
+        **(more or {}),
+        "seconds": round(time.monotonic() - started, 1),
+    }
     write_table(output / "predictions.csv", *_predictions(job.data, outputs))
-    finetune_report(output, results, job.data, outputs, scored)
+    finetune_report(output, results, job.data, outputs, scored, remarks)
     finish_run(output, results)
-    return results, scored
+    return results
 
 
-def _say_scores(output: Path, data: LabeledData, scored: list[Scored], listener: Listener) -> None:
+def say_scores(output: Path, data: LabeledData, scored: list[Scored], listener: Listener) -> None:
+    """Say the scores of each set, and what to do next."""
     for each in scored:
         for line in each.words(data.task):
             listener.say(line)
@@ -192,10 +227,12 @@ def _predictions(data: LabeledData, outputs: NDArray[np.float32]) -> tuple[list[
     return unique_names(["identifier", "set", *task.columns, *task.header]), rows()
 
 
-def _say_plan(config: FinetuneConfig, data: LabeledData, training: Training, listener: Listener) -> None:
+def say_plan(config: FinetuneConfig, data: LabeledData, training: Training, listener: Listener) -> None:
+    """Say what will be trained, and for how long."""
     epochs = f" ({config.epochs} {'epoch' if config.epochs == 1 else 'epochs'})" if config.epochs else ""
     assert isinstance(training.network, Network)
     listener.say(f"model: {describe(training.network)}")
+    say_frozen(training, listener)
     if config.bagging != "none" and config.member is not None:
         shown, train = len(np.unique(training.examples.spans.records)), len(data.split.indices(TRAIN))
         listener.say(f"bag: {shown:,} of the {train:,} training records ({config.bagging})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -22,6 +23,8 @@ from seqtrain.io.ledger import Ledger
 from seqtrain.io.records import RecordReader
 from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData, read_labeled
+from seqtrain.models.aligned_head import AlignedHeadConfig
+from seqtrain.models.network import Network
 from seqtrain.objectives import Supervised
 from seqtrain.recipes.adapters import lora_of
 from seqtrain.recipes.bagging import bagged, training_seed
@@ -35,9 +38,10 @@ from seqtrain.recipes.networks import (
     origin_of,
     same_origin_as_before,
 )
+from seqtrain.recipes.resampling import check_resample, resampling_of
 from seqtrain.recipes.training_core import (
     averaging_of,
-    optimizer_of,
+    check_words,
     peak_rate,
     prepare_layers,
     regularizers_of,
@@ -46,6 +50,7 @@ from seqtrain.recipes.training_core import (
     task_with_loss,
 )
 from seqtrain.recipes.training_examples import labeled_examples, training_examples
+from seqtrain.recipes.transfer import freezing_of, frozen, kept_head, say_head, start_head, trained_by
 from seqtrain.scoring import mean_loss, measure, rows_of, true_values
 from seqtrain.step_count import num_steps_for
 from seqtrain.tasks import Task, TaskKind, kind_of
@@ -77,26 +82,38 @@ class FinetuningJob:
     training: Training
 
 
-def prepare_finetuning(config: FinetuneConfig, listener: Listener) -> FinetuningJob:
+def prepare_finetuning(
+    config: FinetuneConfig, listener: Listener, extend: Callable[[Input], LabeledData] | None = None
+) -> FinetuningJob:
     """Read the input, settle what was left open, and build what is trained.
+
+    Args:
+        extend: gives the records of the table with others behind them, which are trained on and never scored.
 
     Raises:
         InputError: input or options that cannot be used.
     """
+    check_words(config)
+    lora_of(config)
+    freezing_of(config)
+    resampling_of(config)
     table = read_table(Path(config.table))
     origin = origin_of(config, listener.say)
-    lora_of(config)
     check_origin(origin, config.alphabet, config.model, config.size, config.initialise)
     given = read_training_table(config, table, origin, listener)
     # A balanced bag needs no loss that balances the classes of all records once more.
     bag = bagged(config, given.data)[1] if config.bagging == "balanced" else None
     data = replace(given.data, task=task_with_loss(config.loss, given.data, bag))
+    shown = data if extend is None else extend(replace(given, data=data))
     device, why = choose_device(config.device)
     listener.say(f"device: {why}")
-    settled_config = _settle(config, given, origin)
+    settled_config = _settle(config, replace(given, data=shown), origin)
     origin = same_origin_as_before(origin, config, Path(str(settled_config.output)), listener.say)
     config = replace(settled_config, revision=origin.commit if origin else None)
-    return FinetuningJob(config, given, data, origin, _prepare(config, data, origin, device))
+    training = _prepare(config, data, shown, origin, device)
+    assert isinstance(training.network, Network)
+    say_head(config, origin, training.network.head, listener.say)
+    return FinetuningJob(config, given, data, origin, training)
 
 
 def read_training_table(config: FinetuneConfig, table: Table, origin: Origin | None, listener: Listener) -> Input:
@@ -161,7 +178,7 @@ def _settle(config: FinetuneConfig, given: Input, origin: Origin | None) -> Fine
         size=None if origin else config.size or ("1M" if small else "8M"),
         device=device.type if ":" not in config.device else config.device,
         precision=precision,
-        epochs=None if config.steps else epochs,
+        epochs=None if config.steps is not None else epochs,
         tokens_per_step=config.tokens_per_step or (2048 if small else 16_384),
         tokens_per_microbatch=config.tokens_per_microbatch or (2048 if small else tokens_per_batch(device, precision)),
         learning_rate=config.learning_rate or rate,
@@ -171,50 +188,65 @@ def _settle(config: FinetuneConfig, given: Input, origin: Origin | None) -> Fine
     )
 
 
-def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, device: torch.device) -> Training:
+def _prepare(
+    config: FinetuneConfig, data: LabeledData, shown: LabeledData, origin: Origin | None, device: torch.device
+) -> Training:
     task = data.task
     dropout = settled(config.dropout)
-    head = label_head_config(config.head, task.per_residue, task.loss.width(task.outputs), dropout)
+    longest = int(data.store.lengths.max())
+    head = kept_head(config, task, origin) or label_head_config(
+        config.head, task.per_residue, task.loss.width(task.outputs), dropout, longest
+    )
+    if isinstance(head, AlignedHeadConfig) and longest > config.max_length:
+        raise InputError(
+            f"--head {config.head}: positions of windows are not those of the sequence, and the longest here has "
+            f"{longest:,} letters; raise --max-length to that, or take another head"
+        )
     fresh = None if origin else body_config(str(config.model), str(config.size), data.store.alphabet, dropout)
     seed = training_seed(config)
     network = make_network(origin, fresh, head, seed, dropout, lora_of(config), config.initialise)
     network.to(device)
     prepare_layers(network, config)
-    examples = training_examples(replace(config, seed=seed), *bagged(config, data))
+    examples = training_examples(replace(config, seed=seed), *bagged(config, shown))
     if examples.mixing is not None and getattr(network.body.config, "input", None) == "ngram":
         raise InputError(
             f"--mix {config.mix}: n-grams cannot be mixed; take a model with input=tokens or input=one-hot"
         )
+    check_resample(config, data, network, examples)
     loop = LoopConfig(
         device=device,
         precision=choose_precision(config.precision, device),
         seed=seed,
         on_nan=config.on_nan,
-        name_of=data.store.name,
+        name_of=shown.store.name,
     )
     num_tokens = int(examples.num_tokens.sum())
     tokens_per_step = min(settled(config.tokens_per_step), num_tokens)
-    num_steps = config.steps or num_steps_for(examples, tokens_per_step, settled(config.epochs) * len(examples), seed)
+    # Without a step, whose schedule is that of one, a head stays as it was imprinted.
+    num_steps = (
+        num_steps_for(examples, tokens_per_step, settled(config.epochs) * len(examples), seed)
+        if config.steps is None
+        else max(1, config.steps)
+    )
     schedule = schedule_of(config, num_steps, has_valid=data.split.indices(VALID).size > 0)
     num_steps = schedule.num_steps
+    start_head(network, config, data, origin, loop)
+    freezing = frozen(config, network, num_steps)
     valid = data.split.indices(VALID)
 
     def evaluate() -> dict[str, float]:
-        outputs = outputs_of(network, task, labeled_examples(config, data, valid), loop)
-        rows = rows_of(task, data, valid)
-        metrics = measure(task, true_values(task, data)[rows], task.values(outputs[rows]))
-        return {"loss": mean_loss(task, data, outputs, valid), **metrics}
+        return measures_of(data, outputs_of(network, task, labeled_examples(config, data, valid), loop), valid)
 
     return Training(
         network=network,
         objective=Supervised(task.loss, config.disturbed_fraction, task.outputs),
         examples=examples,
-        optimizer=optimizer_of(config, num_steps),
+        optimizer=trained_by(config, network, num_steps),
         schedule=schedule,
         averaging=averaging_of(config, num_steps),
         stopping=stopping_of(config, has_valid=len(valid) > 0),
-        loop=replace(loop, regularizers=regularizers_of(config, num_steps)),
-        num_steps=num_steps,
+        loop=replace(loop, regularizers=regularizers_of(config, num_steps), freezing=freezing),
+        num_steps=0 if config.steps == 0 else num_steps,
         tokens_per_step=tokens_per_step,
         tokens_per_microbatch=settled(config.tokens_per_microbatch),
         num_evaluations=min(settled(config.num_evaluations), num_steps) if len(valid) else 1,
@@ -222,6 +254,14 @@ def _prepare(config: FinetuneConfig, data: LabeledData, origin: Origin | None, d
         judged_by="loss" if len(valid) else None,
         keep_best=True,
     )
+
+
+def measures_of(data: LabeledData, outputs: NDArray[np.float32], records: NDArray[np.int64]) -> dict[str, float]:
+    """Loss and metrics of some records, given outputs (N, K) or (letters, K)."""
+    task = data.task
+    rows = rows_of(task, data, records)
+    metrics = measure(task, true_values(task, data)[rows], task.values(outputs[rows]))
+    return {"loss": mean_loss(task, data, outputs, records), **metrics}
 
 
 def outputs_of(network: torch.nn.Module, task: Task, examples: Examples, loop: LoopConfig) -> NDArray[np.float32]:

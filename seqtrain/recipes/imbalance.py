@@ -23,4 +23,5 @@ def class_table(config: FinetuneConfig, listener: Listener) -> ClassTable:
     data = read_training_table(config, read_table(Path(config.table)), None, listener).data
     if not isinstance(data.task, Classification | MultiLabel | ResidueClassification):
         raise InputError(f"{config.table}: {data.task.words} has no classes; --task classification takes them as such")
-    return ClassTable(data.task.classes, training_counts(data))
+    resampled = isinstance(data.task, Classification)
+    return ClassTable(data.task.classes, training_counts(data), resampled)

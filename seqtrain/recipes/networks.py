@@ -160,8 +160,11 @@ def body_config(model: str, size: str, alphabet: Alphabet, dropout: float) -> Bo
     return cast(BodyConfig, config)
 
 
-def label_head_config(words: str | None, per_residue: bool, outputs: int, dropout: float) -> HeadConfig:
+def label_head_config(words: str | None, per_residue: bool, outputs: int, dropout: float, length: int) -> HeadConfig:
     """The head of a network that predicts labels: of each residue, or of sequences, as the words say.
+
+    Args:
+        length: letters of the longest sequence, for heads that have weights for every position.
 
     Raises:
         InputError: an unknown head or field, or words that do not fit the labels.
@@ -170,7 +173,7 @@ def label_head_config(words: str | None, per_residue: bool, outputs: int, dropou
         if words is not None:
             raise InputError(f"--head {words}: is for one answer per sequence, not per residue; leave it out")
         return PositionHeadConfig(outputs=outputs, dropout=dropout)
-    given = {"outputs": outputs, "dropout": dropout}
+    given = {"outputs": outputs, "dropout": dropout, "length": length}
     try:
         config: SequenceHeadConfig = read_words(words or "pooled-head", SequenceHeadConfig, "head", given=given)[0]
     except InputError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from seqtrain.config import FinetuneConfig, PretrainConfig
+from seqtrain.errors import InputError
 from seqtrain.fitting import Listener
 from seqtrain.lr_range import RangeTest
 from seqtrain.models.network import Network
@@ -42,6 +43,8 @@ def plan_run(config: PretrainConfig | FinetuneConfig, listener: Listener) -> Pla
         InputError: input or options that cannot be used.
         RunError: a loss that is not finite, or a single sequence that does not fit into memory.
     """
+    if config.steps == 0:
+        raise InputError("--steps 0: there is no step to measure; leave it out")
     began = time.perf_counter()
     num_members = config.members if isinstance(config, FinetuneConfig) else 1
     if isinstance(config, FinetuneConfig) and num_members > 1:

@@ -81,12 +81,13 @@ def finetune_report(
     data: LabeledData,
     outputs: NDArray[np.float32],
     scored: Sequence[Scored],
+    remarks: Sequence[str] = (),
 ) -> None:
-    """Write the report of a finetuning run."""
+    """Write the report of a finetuning run; ``remarks`` are sentences that stand in its summary."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     task = data.task
     shown = [each for each in scored if each.name in data.split.test_sets] or list(scored)
-    summary = [sentence for each in shown for sentence in _sentences(each, task)]
+    summary = [*(sentence for each in shown for sentence in _sentences(each, task)), *remarks]
     if not data.split.test_sets:
         summary.append("There is no test set: these records helped to choose the weights, so the scores are hopeful.")
     write_report(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from seqtrain.alphabet import Alphabet
 from seqtrain.averaging import Averaging
-from seqtrain.config import RunConfig, settled
+from seqtrain.config import FinetuneConfig, RunConfig, settled
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener, Training
 from seqtrain.imbalance import class_counts
@@ -20,13 +23,16 @@ from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
 from seqtrain.losses import Quantized, check_loss, read_loss
 from seqtrain.lr_range import RangeTest, range_picture
+from seqtrain.mixing import Mixing
 from seqtrain.models.checkpointing import checkpoint_layers
 from seqtrain.models.compiling import compile_layers
 from seqtrain.models.network import Network
 from seqtrain.models.spectral import normalise_layers
 from seqtrain.optimizers import Optimizer
+from seqtrain.recipes.augmentation import training_augmenter
+from seqtrain.recipes.training_examples import curriculum_of
 from seqtrain.regularization import Regularization
-from seqtrain.schedules import Plateau, Schedule, shortened
+from seqtrain.schedules import Plateau, Schedule, has_momentum, momentum_at, shortened
 from seqtrain.stopping import Stopping
 from seqtrain.tasks import MultiLabel, Regression, Task
 from seqtrain.words import read_words
@@ -34,6 +40,42 @@ from seqtrain.words import read_words
 _PROVISIONAL_RATE = 1e-3
 """Of an optimiser whose rate is still to be found; only its ratio to other rates counts."""
 _FOUND_RATE = "lr_range.json"
+_ASSUMED_STEPS = 10_000
+"""Of a training whose steps are not known yet, for words that are checked before the data are read."""
+_ASKED_MOMENTUM = re.compile(r"(low|high)_momentum\s*=|cycle_momentum\s*=\s*true")
+_OWN_STEPS = re.compile(r"\bnum_steps\s*=")
+
+
+def check_words(config: RunConfig, alphabet: Alphabet | None = None) -> None:
+    """Refuse words that no data could make right, before any are read.
+
+    Args:
+        alphabet: that the network reads, which augmenters must fit; None where it is not known yet, and then only the
+            words of the others are looked at.
+
+    Raises:
+        InputError: words that name nothing, or do not fit it, of the optimiser, the schedule, the regularisers, the
+            average, the stopping criterion, the curriculum, the augmenters or the mixing.
+    """
+    rate = config.learning_rate or _PROVISIONAL_RATE
+    # Words that say how many steps there are can only be judged when that is known.
+    unknown = config.steps is None
+    fields = ("optimizer", "schedule", "average")
+    own = {name for name in fields if unknown and _OWN_STEPS.search(getattr(config, name) or "")}
+    kept = {name: getattr(RunConfig, name) for name in own}
+    judged = replace(config, learning_rate=rate, **kept)
+    num_steps = config.steps or _ASSUMED_STEPS
+    optimizer_of(judged, num_steps)
+    schedule_of(judged, num_steps)
+    regularizers_of(judged, num_steps)
+    averaging_of(judged, num_steps)
+    stopping_of(judged, has_valid=True)
+    if config.curriculum is not None:
+        curriculum_of(config.curriculum)
+    if alphabet is not None:
+        training_augmenter(config.augment, alphabet, config.max_length, crop=False)
+    if isinstance(config, FinetuneConfig) and config.mix is not None:
+        _read("mix", config.mix, Mixing, "mixing", {})
 
 
 def prepare_layers(network: Network, config: RunConfig) -> None:
@@ -45,6 +87,9 @@ def prepare_layers(network: Network, config: RunConfig) -> None:
     if config.spectral_norm is not None:
         if config.lora is not None:
             raise InputError(f"--spectral-norm {config.spectral_norm:g}: adapters add to layers; leave --lora out")
+        if config.compile:
+            # Twenty products per layer, unrolled: on a CPU tracing one layer took a minute.
+            raise InputError(f"--spectral-norm {config.spectral_norm:g}: cannot be compiled; leave --compile out")
         normalise_layers(network, config.spectral_norm, trained=config.init_from is not None)
     if config.compile:
         compile_layers(network.body)
@@ -99,12 +144,21 @@ def schedule_of(config: RunConfig, num_steps: int, *, has_valid: bool = True) ->
     """The schedule of a training of so many steps of the first size.
 
     Raises:
-        InputError: words that name no schedule or do not fit it; nothing is held out for one that looks at it.
+        InputError: words that name no schedule or do not fit it; nothing is held out for one that looks at it; a
+            momentum for an optimiser that has none.
     """
     given = {"num_steps": num_steps, "warmup_fraction": config.warmup_fraction, "seed": config.seed}
     schedule: Schedule = _read("schedule", config.schedule, Schedule, "schedule", given)
     if isinstance(schedule, Plateau) and not has_valid:
         raise InputError(f"--schedule {config.schedule}: no validation records to judge by; hold some out")
+    if _ASKED_MOMENTUM.search(config.schedule) and momentum_at(schedule, 0) is not None:
+        # Built for some layer or other: which groups have a momentum does not depend on the network.
+        optimizer = replace(optimizer_of(config, num_steps), layer_decay=1.0).build(nn.Linear(1, 1))
+        if not has_momentum(optimizer.param_groups):
+            raise InputError(
+                f"--schedule {config.schedule}: --optimizer {config.optimizer} has no momentum to cycle; leave that "
+                "out, or take one that has, such as adamw or sgd:momentum=0.9"
+            )
     return shortened(schedule)
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqtrain.bandit import Exp3S
 from seqtrain.batching import Examples
 from seqtrain.config import FinetuneConfig, settled
-from seqtrain.curriculum import Curriculum, EasiestFirst, LengthGrowth
+from seqtrain.curriculum import MOST_GROUPS, Automatic, Curriculum, EasiestFirst, LengthGrowth
 from seqtrain.encode import Tokens
 from seqtrain.errors import InputError
 from seqtrain.imbalance import sampled
 from seqtrain.labeled import LabeledData
 from seqtrain.mixing import Mixing
-from seqtrain.orders import EasyFirst, Order, Weighted
+from seqtrain.orders import ByProgress, EasyFirst, Order, Weighted
 from seqtrain.recipes.augmentation import training_augmenter
 from seqtrain.spans import Spans
 from seqtrain.step_count import num_steps_for
@@ -78,6 +80,19 @@ def with_curriculum_of_steps(
     return with_curriculum(words, examples, num_examples * num_steps / needed, data)
 
 
+def curriculum_of(words: str) -> Curriculum:
+    """The curriculum that words describe.
+
+    Raises:
+        InputError: words that name none or do not fit it.
+    """
+    try:
+        curriculum: Curriculum = read_words(words, Curriculum, "curriculum")[0]
+    except InputError as error:
+        raise InputError(f"--curriculum {words}: {error}") from None
+    return curriculum
+
+
 def with_curriculum(words: str, examples: Examples, num_examples: float, data: LabeledData | None = None) -> Examples:
     """Examples that come in the order, or at the lengths, of a curriculum.
 
@@ -88,15 +103,18 @@ def with_curriculum(words: str, examples: Examples, num_examples: float, data: L
     Raises:
         InputError: words that name no curriculum or do not fit it, or a second opinion on the order.
     """
-    try:
-        curriculum: Curriculum = read_words(words, Curriculum, "curriculum")[0]
-    except InputError as error:
-        raise InputError(f"--curriculum {words}: {error}") from None
+    curriculum = curriculum_of(words)
     if isinstance(curriculum, LengthGrowth):
         growth, full = curriculum, examples.max_length or int(examples.spans.lengths.max())
         return replace(examples, length_at=lambda position: growth.length_at(position / num_examples, full))
     if examples.order is not None:
         raise InputError(f"--curriculum {words}: --sampling decides the order, too; leave one of the two out")
+    if isinstance(curriculum, Automatic):
+        if examples.mixing is not None:
+            raise InputError(f"--curriculum {words}: a step shows one group, and --mix joins several; leave one out")
+        groups, names = _groups(words, curriculum, examples, data)
+        bandit = Exp3S(rate=curriculum.rate, epsilon=curriculum.epsilon, seed=examples.seed)
+        return replace(examples, order=ByProgress(groups, names, bandit, examples.seed))
     difficulties: NDArray[np.float64] = examples.spans.lengths.astype(np.float64)
     if isinstance(curriculum, EasiestFirst):
         difficulties = _numbers(words, curriculum.column, data)[examples.spans.records]
@@ -109,13 +127,65 @@ def with_curriculum(words: str, examples: Examples, num_examples: float, data: L
     return replace(examples, order=order)
 
 
-def _numbers(words: str, column: str, data: LabeledData | None) -> NDArray[np.float64]:
-    """(N,) the numbers in a column of the table, one per record."""
+def _groups(
+    words: str, curriculum: Automatic, examples: Examples, data: LabeledData | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """(N,) the group of each example, and what the groups are called."""
+    records = examples.spans.records
+    if curriculum.by == "length":
+        return _parts(words, "length", examples.spans.lengths.astype(np.float64), curriculum.groups)
+    cells = _cells(words, curriculum.by, data)
+    assert data is not None
+    texts = np.array([cells[row].strip() for row in data.rows])[records]
+    names = np.unique(texts)
+    if len(names) > curriculum.groups and _all_numbers(names):
+        return _parts(words, curriculum.by, _numbers(words, curriculum.by, data)[records], curriculum.groups)
+    if not 2 <= len(names) <= MOST_GROUPS:
+        raise InputError(
+            f"--curriculum {words}: the column has {len(names):,} different values among the training records; name a "
+            f"column of 2 to {MOST_GROUPS} classes, or of numbers"
+        )
+    classes = tuple(f"{curriculum.by} {name or '(empty)'}" for name in names.tolist())
+    return np.searchsorted(names, texts).astype(np.int64), classes
+
+
+def _parts(
+    words: str, name: str, values: NDArray[np.float64], number: int
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """(N,) numbers -> (N,) which of so many parts of equal size each is in, the smallest first, and their names."""
+    if len(values) < number:
+        raise InputError(f"--curriculum {words}: {len(values)} training examples are too few for {number} groups")
+    ranks = np.empty(len(values), np.int64)
+    ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
+    parts = ranks * number // len(values)
+    ends = [(values[parts == part].min(), values[parts == part].max()) for part in range(number)]
+    # Where values are equal two parts may end alike, so they are numbered.
+    names = tuple(f"{name} {low:g} to {high:g} (group {part + 1})" for part, (low, high) in enumerate(ends))
+    return parts, names
+
+
+def _all_numbers(texts: NDArray[np.str_]) -> bool:
+    try:
+        return bool(np.isfinite(texts.astype(np.float64)).all())
+    except ValueError:
+        return False
+
+
+def _cells(words: str, column: str, data: LabeledData | None) -> Sequence[str]:
+    """The cells of a column of the table."""
     if data is None:
-        raise InputError(f"--curriculum {words}: a FASTA has no columns; use shortest-first or length-growth")
+        raise InputError(
+            f"--curriculum {words}: a FASTA has no columns; use shortest-first, length-growth or automatic:by=length"
+        )
     if column not in data.table.columns:
         raise InputError(f"--curriculum {words}: no such column; there are {', '.join(data.table.columns)}")
-    cells = data.table.columns[column]
+    return data.table.columns[column]
+
+
+def _numbers(words: str, column: str, data: LabeledData | None) -> NDArray[np.float64]:
+    """(N,) the numbers in a column of the table, one per record."""
+    cells = _cells(words, column, data)
+    assert data is not None
     try:
         values = np.array([float(cells[row]) for row in data.rows])
     except ValueError as error:

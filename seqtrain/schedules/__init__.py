@@ -62,8 +62,13 @@ def set_momentum(groups: Iterable[dict[str, Any]], momentum: float) -> None:
     for group in groups:
         if group.get("momentum"):
             group["momentum"] = momentum
-        elif "betas" in group and group["betas"][0]:
+        elif has_momentum([group]):
             group["betas"] = (momentum, *group["betas"][1:])
+
+
+def has_momentum(groups: Iterable[dict[str, Any]]) -> bool:
+    """Whether any group has a momentum, or a first beta, above 0, which a schedule can cycle."""
+    return any(group.get("momentum") or (group.get("betas") or (0,))[0] for group in groups)
 
 
 __all__ = [
@@ -88,6 +93,7 @@ __all__ = [
     "WarmupCosine",
     "WarmupStableDecay",
     "batch_factor_at",
+    "has_momentum",
     "history_of",
     "momentum_at",
     "set_momentum",

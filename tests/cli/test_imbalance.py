@@ -29,6 +29,9 @@ def test_the_classes_of_the_training_records_are_shown(tmp_path: Path, command: 
         rows = list(csv.DictReader(file))
     assert sum(int(row["count"]) for row in rows) == 68
     assert sum(float(row["share"]) for row in rows) == pytest.approx(1, abs=1e-3)
+    assert {row["after cluster-centroids"] for row in rows} == {"4"}
+    assert [row["after smote"] for row in rows] == [("too few" if row["count"] == "4" else "20") for row in rows]
+    assert "--resample" in done.out and "smote:neighbours=3" in done.out
 
 
 def test_numbers_have_no_classes(numbers: Path, command: Command) -> None:

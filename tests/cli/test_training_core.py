@@ -16,13 +16,17 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from seqtrain import scoring
+from seqtrain.alphabet import PROTEIN
 from seqtrain.averaging import Averaging
 from seqtrain.config import FinetuneConfig, PretrainConfig, read_config, to_toml
+from seqtrain.errors import InputError
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.losses import Loss
 from seqtrain.optimizers import Optimizer
+from seqtrain.recipes.training_core import check_words
 from seqtrain.regularization import Regularization
 from seqtrain.run import load_run
 from seqtrain.schedules import Schedule
@@ -359,7 +363,7 @@ BAD_WORDS = {
     "--schedule batch-growth:growth=1": ["give a number above 1"],
     "--schedule step-decay:milestones=0.9/0.5": ["increasing fractions"],
     "--schedule linear:num_steps=1": ["num_steps is that of the training, 3", "--steps"],
-    "--regularize xyz": ["no regulariser is called 'xyz'; choose from l2, l1, max-norm"],
+    "--regularize xyz": ["no regulariser is called 'xyz'; choose from l2, l1, proximal-l1, max-norm"],
     "--regularize l1": ["l1 needs strength: write l1:strength=…"],
     "--regularize max-norm:limit=0": ["limit is 0"],
     "--average xyz": ["choose from ema, swa"],
@@ -370,6 +374,15 @@ BAD_WORDS = {
     "--stop-early xyz": ["no criterion is called 'xyz'; choose from patience, gl, pq, up"],
     "--stop-early patience:evaluations=0": ["evaluations is 0"],
     "--stop-early pq:strip=1": ["strip is 1"],
+    "--schedule one-cycle:low_momentum=0.8 --optimizer adagrad": ["--optimizer adagrad has no momentum to cycle"],
+    "--curriculum automatic:by=noise": ["a FASTA has no columns", "automatic:by=length"],
+    "--curriculum automatic:groups=99": ["groups is 99; give a whole number from 2 to 50"],
+    "--spectral-norm 0": ["--spectral-norm 0.0: must be a finite number greater than 0"],
+    "--spectral-norm 1 --compile": ["--spectral-norm 1: cannot be compiled; leave --compile out"],
+    "--spectral-norm 1 --model residual-cnn:norm=none --initialise fixup": [
+        "starts at 0; leave --initialise fixup out"
+    ],
+    "--tokens-per-microbatch some": ["'some' is not a number"],
     "--on-nan ignore": ["'ignore' is not one of 'stop', 'skip', 'rollback'"],
     "--loss focal": ["No such option '--loss'"],
 }
@@ -470,3 +483,65 @@ def test_pretraining_that_stops_early_keeps_the_best_weights(command: Command, t
     results = json.loads((run / "run.json").read_text())["results"]
     assert results["valid"]["loss"] == pytest.approx(losses[best], rel=1e-5)
     assert results["steps"] == 3
+
+
+def test_words_are_refused_by_themselves() -> None:
+    """Without data: what the recipes ask before they read a corpus."""
+    for words in BAD_WORDS:
+        options = words.split(" --")[0].split()
+        name = options[0].removeprefix("--").replace("-", "_")
+        if len(words.split(" --")) > 1 or name not in ("optimizer", "schedule", "regularize", "average", "stop_early"):
+            continue
+        value: Any = (options[1],) if name == "regularize" else options[1]
+        with pytest.raises(InputError):
+            check_words(PretrainConfig(steps=3, **{name: value}))
+    with pytest.raises(InputError, match="no augmenter is called 'xyz'"):
+        check_words(PretrainConfig(augment=("xyz",)), PROTEIN)
+    with pytest.raises(InputError, match=r"^--mix xyz: no mixing is called 'xyz'"):
+        check_words(FinetuneConfig(mix="xyz"))
+    with pytest.raises(InputError, match=r"^--curriculum xyz: no curriculum is called 'xyz'"):
+        check_words(PretrainConfig(curriculum="xyz"))
+    # What depends on how long the training is waits for the data.
+    check_words(PretrainConfig(schedule="linear:num_steps=7", optimizer="power-sign:num_steps=9,decay=linear"))
+    check_words(FinetuneConfig(augment=("xyz",), learning_rate="auto"))
+
+
+def test_a_network_of_one_norm_and_the_largest_batch_by_options_and_toml(
+    command: Command, tables: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('spectral_norm = 1\ntokens_per_microbatch = "auto"\n')
+    options = (*TINY, "--model", "cnn")
+    one = command("pretrain", tables / "proteins.fasta", "-o", tmp_path / "one", "--config", config, *options)
+    words = ("--spectral-norm", "1", "--tokens-per-microbatch", "auto")
+    other = command("pretrain", tables / "proteins.fasta", "-o", tmp_path / "other", *words, *options)
+    assert one.code == other.code == 0, one.err + other.err
+    assert "tokens at once: " in one.err and (tmp_path / "one/largest_batch.json").exists()
+    files = [tmp_path / run / "model/model.safetensors" for run in ("one", "other")]
+    assert sha256_of(files[0]) == sha256_of(files[1])
+    norms = {name: np.linalg.norm(each.reshape(len(each), -1), 2) for name, each in load_file(files[0]).items()}
+    layers = [norm for name, norm in norms.items() if "blocks" in name and norm and name.endswith("weight")
+              and "norm_" not in name]  # fmt: skip
+    assert len(layers) > 5 and all(0.99 < norm < 1.15 for norm in layers)
+    # A finetuning from it may go on with the option; from others it is refused.
+    goes_on = ("finetune", tables / "classes.csv", "--from", tmp_path / "one", *TINY[2:], "--spectral-norm")
+    assert command(*goes_on, "1", "-o", tmp_path / "goes on").code == 0
+    command(*goes_on, "3", "-o", tmp_path / "refused").refused("has the norm", "train from scratch")
+    # What is written says nothing of how it was trained, and is read like any other.
+    assert load_run(tmp_path / "one").single.body.config == load_run(tmp_path / "other").single.body.config
+
+
+def test_lr_range_takes_no_options_of_whole_trainings(command: Command, tables: Path, tmp_path: Path) -> None:
+    page = command("lr-range", "--help").out
+    for option in ("--output", "--overwrite", "--dry-run", "--schedule", "--num-evaluations", "--steps", "--average"):
+        assert f"{option} " not in page
+    assert "--range-steps" in page and "--optimizer" in page
+    command("lr-range", tables / "proteins.fasta", "--schedule", "constant").refused("No such option '--schedule'")
+
+
+def test_what_was_written_is_said(command: Command, finetuned: Path, inputs: Path, tmp_path: Path) -> None:
+    for verb, source in (("predict", "proteins.fasta"), ("evaluate", "classes.csv")):
+        path = tmp_path / f"{verb}.csv"
+        outcome = command(verb, finetuned, inputs / source, "-o", path)
+        assert outcome.err.splitlines()[-1] == f"wrote {path}" and outcome.out == "" and path.exists()
+        assert "wrote" not in command(verb, finetuned, inputs / source).err

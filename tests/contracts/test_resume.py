@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from safetensors.numpy import load_file
 
 from seqtrain import scoring
 from seqtrain.alphabet import PROTEIN
-from seqtrain.config import FinetuneConfig, PretrainConfig
+from seqtrain.config import DistillConfig, FinetuneConfig, PretrainConfig
 from seqtrain.errors import Stopped
 from seqtrain.fitting import Silent
 from seqtrain.models.heads import PositionHeadConfig
 from seqtrain.models.network import build
 from seqtrain.models.pretrained import save_network
 from seqtrain.models.transformer import TransformerConfig
+from seqtrain.recipes.distill import distill
 from seqtrain.recipes.finetune import finetune
 from seqtrain.recipes.pretrain import pretrain
 from seqtrain.training import StepReport
@@ -100,14 +102,40 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "swa": {"average": "swa:start_fraction=0.4,every=2", "schedule": "constant"},
     "noise": {"regularize": ("gradient-noise:eta=0.1", "spectral-norm", "max-norm:limit=0.5"), "dropout": 0.3},
     "imbalance": {"sampling": "balanced", "augment": ("matrix-substitution:rate=0.2",), "loss": "ldam"},
+    "proximal": {"regularize": ("proximal-l1:strength=0.05",), "optimizer": "sgd", "schedule": "constant"},
+    "one-cycle of ours": {"schedule": "one-cycle", "optimizer": "lamb"},
+    "spectral norm": {"spectral_norm": 1.0, "average": "ema:decay=0.7", "model": "residual-cnn", "dropout": 0.3},
+    "automatic": {"curriculum": "automatic:by=length,groups=3,rate=0.3", "dropout": 0.3, "loss": "dice"},
+    "automatic by column": {"curriculum": "automatic:by=number,groups=2", "on_nan": "rollback"},
+    "largest batch": {"tokens_per_microbatch": "auto", "tokens_per_step": 4000},
     "disturbed": {"disturbed_fraction": 0.3, "loss": "dice"},
     "ranking": {"target": ("number",), "loss": "pairwise-ranking", "dropout": 0.3},
     "quantized": {"target": ("number",), "loss": "quantized:num_bins=4", "average": "ema:decay=0.5,correction=warm-up"},
     "light attention": {"head": "light-attention-head:kernel_size=5", "dropout": 0.3},
     "u-net": {"model": "u-net:levels=2,stochastic_depth=0.2,norm=batch", "head": "pooled-head:pooling=attention"},
+    "frozen": {"freeze": "body", "init_from": "base", "size": None, "dropout": 0.3},
+    "thawing": {
+        "freeze": "gradual:until=0.7",
+        "init_from": "base",
+        "size": None,
+        "layer_decay": 0.7,
+        "average": "ema:decay=0.5",
+        "regularize": ("l1:strength=1e-3",),
+    },
+    "thawing adapters": {"freeze": "gradual", "lora": "rank=2", "init_from": "base", "size": None},
+    "imprinted": {"head": "imprinted-head", "init_from": "base", "size": None},
     "adapters": {"lora": "rank=2,dropout=0.3", "init_from": "base", "size": None},
     "mixup": {"mix": "mixup:alpha=1", "sampling": "balanced", "curriculum": "length-growth:start=8", "long": "window"},
     "cutmix": {"mix": "cutmix", "model": "cnn:norm=batch", "curriculum": "shortest-first", "average": "ema:decay=0.5"},
+    "made points": {
+        "resample": "smote-tomek:neighbours=3",
+        "freeze": "body",
+        "head": "pooled-head:pooling=mean",
+        "dropout": 0.3,
+        "init_from": "base",
+        "size": None,
+    },
+    "chosen records": {"resample": "cluster-centroids", "init_from": "base", "size": None, "dropout": 0.3},
     "stopped early": {"stop_early": "patience:evaluations=1,min_delta=9", "num_evaluations": 6, "average": "ema"},
 }
 
@@ -174,6 +202,47 @@ def test_every_part_of_the_training_core_goes_on_as_if_left_alone(
         assert len(set(rates)) > 2
     if name == "stopped early":
         assert last == 4
+
+
+DISTILLATIONS: dict[str, dict[str, Any]] = {
+    "same input": {
+        "augment": ("matrix-substitution:rate=0.2",), "mix": "cutmix", "unlabeled": "corpus.fasta", "dropout": 0.3,
+        "average": "ema:decay=0.5",
+    },
+    "clean input": {"augment": ("matrix-substitution:rate=0.2",), "teacher_input": "clean", "unlabeled": "corpus.fasta"},
+    "cached": {"cache_teacher": True, "target": ("number",), "loss": "quantized:num_bins=4", "hard_fraction": 0.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DISTILLATIONS)
+def test_a_distillation_goes_on_as_if_left_alone(
+    name: str, inputs: Path, numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqtrain.io.run_directory.os.fsync", lambda descriptor: None)
+    monkeypatch.setattr(scoring, "_num_resamples", lambda count: 2)
+    settings = {
+        "table": str(numbers), "target": ("family",), "split_column": "set", "size": "100K", "model": "cnn",
+        "steps": STEPS, "tokens_per_step": 300, "tokens_per_microbatch": 100, "num_evaluations": 4,
+        **DISTILLATIONS[name],
+    }  # fmt: skip
+    if "unlabeled" in settings:
+        settings["unlabeled"] = (str(inputs / settings["unlabeled"]),)
+    of_finetuning = {field.name for field in fields(FinetuneConfig)} - {"augment", "mix", "average"}
+    given = {key: value for key, value in settings.items() if key in of_finetuning} | {"steps": 3}
+    for seed in (1, 2):
+        finetune(FinetuneConfig(output=str(tmp_path / f"teacher{seed}"), seed=seed, **given), Silent())
+    settings["teacher"] = tuple(str(tmp_path / f"teacher{seed}") for seed in (1, 2))
+    distill(DistillConfig(output=str(tmp_path / "alone"), **settings), Silent())
+    whole = left_behind(tmp_path / "alone")
+    config = DistillConfig(output=str(tmp_path / "stopped"), **settings)
+    for stop in (3, 8):
+        with pytest.raises(Stopped):
+            distill(config, StopsAt(stop))
+    distill(config, Silent())
+    stopped = left_behind(tmp_path / "stopped")
+    assert stopped.keys() == whole.keys()
+    assert [key for key in whole if stopped[key] != whole[key]] == []
+    assert (tmp_path / "stopped/teacher/rows.npy").exists() == (name == "cached")
 
 
 def test_finished_run_is_left_alone(inputs: Path, tmp_path: Path) -> None:

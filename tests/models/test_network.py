@@ -11,7 +11,9 @@ import torch
 from seqtrain.alphabet import PROTEIN
 from seqtrain.batch import Batch
 from seqtrain.errors import InputError
+from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.cnn import CNNConfig
+from seqtrain.models.decoder_head import DecoderHeadConfig
 from seqtrain.models.gated_transformer import GatedTransformerConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig, SequenceHeadConfig
 from seqtrain.models.light_attention import LightAttentionHeadConfig
@@ -24,6 +26,7 @@ from seqtrain.models.network import (
     language_model_head,
     to_dict,
 )
+from seqtrain.models.projection import ProjectionHeadConfig
 from seqtrain.models.residual_cnn import ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.models.unet import UNetConfig
@@ -42,13 +45,16 @@ HEADS: list[HeadConfig] = [
     LanguageModelHeadConfig(),
     PooledHeadConfig(outputs=3),
     LightAttentionHeadConfig(outputs=3, kernel_size=3),
+    AlignedHeadConfig(outputs=2, length=1024),
     PositionHeadConfig(outputs=4),
+    ProjectionHeadConfig(projections=4, predictor_width=3, support_size=2),
 ]
 
 
 def test_the_lists_above_have_every_member() -> None:
     assert {type(config) for config in BODIES} == set(get_args(BodyConfig))
-    assert {type(config) for config in HEADS} == set(get_args(HeadConfig))
+    # A decoder head goes with two of the bodies only, and has tests of its own.
+    assert {type(config) for config in HEADS} | {DecoderHeadConfig} == set(get_args(HeadConfig))
 
 
 def language_model_head_of(body: BodyConfig, head: HeadConfig) -> HeadConfig:
@@ -66,7 +72,7 @@ def test_logits_of_a_sequence_do_not_depend_on_its_companions(body: BodyConfig, 
     together = network(pack(sequences))
     alone = torch.cat([network(pack([ids])) for ids in sequences])
     torch.testing.assert_close(together, alone, atol=2e-6, rtol=1e-5)
-    rows = len(LENGTHS) if isinstance(head, SequenceHeadConfig) else sum(LENGTHS)
+    rows = len(LENGTHS) if isinstance(head, SequenceHeadConfig | ProjectionHeadConfig) else sum(LENGTHS)
     assert together.shape == (rows, 33 if isinstance(head, LanguageModelHeadConfig) else head.outputs)
 
 
@@ -86,7 +92,9 @@ def test_gradients_reach_every_parameter(body: BodyConfig, head: HeadConfig) -> 
 def test_only_a_language_model_head_decodes() -> None:
     decode = torch.tensor([1, 7, 40])
     sequences = draw_sequences()
-    for head, rows in zip(HEADS, (3, len(LENGTHS), len(LENGTHS), sum(LENGTHS)), strict=True):
+    for head in HEADS:
+        whole = sum(LENGTHS) if isinstance(head, PositionHeadConfig) else len(LENGTHS)
+        rows = 3 if isinstance(head, LanguageModelHeadConfig) else whole
         assert len(build(BODIES[0], head)(pack(sequences, decode))) == rows
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqtrain.alphabet import DNA, PROTEIN
 from seqtrain.errors import InputError
+from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
 from seqtrain.models.light_attention import LightAttentionHeadConfig
@@ -30,6 +31,7 @@ HEADS: list[HeadConfig] = [
     LanguageModelHeadConfig(),
     PooledHeadConfig(outputs=3, pooling="max"),
     LightAttentionHeadConfig(outputs=3),
+    AlignedHeadConfig(outputs=2, length=1024),
     PositionHeadConfig(outputs=4),
 ]
 BATCH = pack(draw_sequences())

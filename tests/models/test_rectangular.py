@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from seqtrain.batch import Batch
+from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.gated_transformer import GatedTransformerConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
@@ -31,6 +32,7 @@ HEADS: list[HeadConfig] = [
     LanguageModelHeadConfig(),
     PooledHeadConfig(outputs=3),
     LightAttentionHeadConfig(outputs=3),
+    AlignedHeadConfig(outputs=2, length=1024),
     PositionHeadConfig(outputs=4),
 ]
 FRAMING = [0, 1, 2]

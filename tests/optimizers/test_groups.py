@@ -12,6 +12,7 @@ from torch import nn
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
+from seqtrain.models.residual_cnn import ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.optimizers import AdamW, Muon
 from tests.optimizers.members import MEMBERS
@@ -70,6 +71,17 @@ def test_rates_fall_with_the_distance_from_the_head(name: str, body: BodyConfig)
         assert group["peak"] == group["lr"] == pytest.approx(expected, rel=1e-12), each
     # The report of a step shows the rate of the first group as that of the body.
     assert optimizer.param_groups[0]["peak"] == 1e-2
+
+
+def test_what_comes_before_the_layers_is_farthest_from_the_head() -> None:
+    network = build(ResidualCNNConfig(width=16, depth=3, stages=2), PooledHeadConfig(outputs=3))
+    peaks = {name: group["peak"] for name, group in groups_of(
+        network, AdamW(learning_rate=1.0, layer_decay=0.5).build(network)).items()}  # fmt: skip
+    for name, peak in peaks.items():
+        number = next((int(part) for part in name.split(".") if part.isdigit()), None)
+        # The first convolution and its norm, beside the embeddings, come before block 0 of 3.
+        expected = 1.0 if name.startswith("head.") else 0.5**4 if number is None else 0.5 ** (3 - number)
+        assert peak == expected, name
 
 
 def test_rates_by_depth_need_layers() -> None:

@@ -23,6 +23,7 @@ from seqtrain.schedules import (
     Triangular,
     Triangular2,
     batch_factor_at,
+    has_momentum,
     momentum_at,
     set_momentum,
 )
@@ -166,5 +167,7 @@ def test_momentum_goes_to_the_groups_that_have_one() -> None:
         (torch.optim.Adagrad([parameter]), {"lr_decay": 0}),
     ]
     for optimizer, expected in cases:
+        momenta = [value for value in expected.values() if value in (0.5, (0.5, 0.98))]
+        assert has_momentum(optimizer.param_groups) == bool(momenta)
         set_momentum(optimizer.param_groups, 0.5)
         assert {name: optimizer.param_groups[0][name] for name in expected} == expected
