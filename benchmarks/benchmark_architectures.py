@@ -59,7 +59,7 @@ def prepared(folder: Path, output: Path, variant: Variant, size: str, residues: 
     from seqtrain.models.heads import LanguageModelHeadConfig
     from seqtrain.models.network import Network
     from seqtrain.models.transformer import TransformerConfig
-    from seqtrain.recipes.pretrain import prepare_pretraining
+    from seqtrain.recipes.pretraining import prepare_pretraining
 
     config = PretrainConfig(
         inputs=(str(folder / "train.fasta"),), valid=str(folder / "valid.fasta"), output=str(output), size=size,

@@ -7,7 +7,7 @@ averaged over the residues, are computed once per draw of the training set, and 
 on them for the same number of steps. What was trained is kept in the result file: a run that is started again goes on
 with the missing draws.
 
-    python benchmarks/benchmark_resampling.py --data FOLDER [--from RUN] [--seeds 10] [--processes 1]
+    python benchmarks/benchmark_resampling.py --data FOLDER [--from RUN] [--seeds 5] [--processes 1]
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def train_group(
             csv.writer(file).writerows([("sequence", "label", "set"), *rows])
         config = FinetuneConfig(
             table=str(table), target=("label",), task="classification", init_from=body, freeze="body",
-            head="pooled-head:pooling=mean", epochs=epochs, tokens_per_step=8192, seed=seed, num_evaluations=1,
-            device="cpu",
+            head="pooled-head:pooling=mean", epochs=epochs, tokens_per_step=8192, tokens_per_microbatch=8192,
+            seed=seed, num_evaluations=1, device="cpu",
         )  # fmt: skip
         job = prepare_finetuning(config, Silent())
         data, network = job.data, job.training.network
@@ -184,8 +184,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--from", dest="body", type=Path, help="a run whose body is taken; else one is pretrained")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "seqtrain_resampling")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=30, help="begin no draw after so long")
     options = parser.parse_args()

@@ -3,9 +3,10 @@
 24 folds are chosen by the seed among those of which at least 15 proteins (of at most 300 residues) can be aligned to
 the one most like all; these make the class, at most 40 of them, and 5 of them are kept for scoring. They may be close
 relatives of training proteins. 12 of the folds keep 10 training proteins each, the others all they have. Each method
-gives the rare folds 30 more rows (over-sampling: as many repetitions as it takes), and the same small CNN is trained for
-the same number of steps; its last weights are scored. How many folds got synthetic rows, and from which model, is part
-of the result. What was trained is kept in the result file: a run that is started again goes on with the missing cells.
+gives the rare folds 30 more rows (over-sampling: as many repetitions as it takes), and the same small CNN is trained
+for the same number of steps; its last weights are scored. How many folds got synthetic rows, and from which model, is
+part of the result. What was trained is kept in the result file: a run that is started again goes on with the missing
+cells.
 
     python benchmarks/benchmark_synthetic.py --data FOLDER [--seeds 3] [--steps 400] [--processes 2] [--minutes 40]
 """

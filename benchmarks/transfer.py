@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ from typing import Any
 import numpy as np
 
 SCRATCH = "from scratch"
-TIMED_STEPS, WARM_STEPS = 60, 10
-"""Updates that are timed to find how many fit into a budget, after some that are not."""
+TIMED_STEPS, WARM_STEPS, TIMED_SECONDS = 60, 5, 15.0
+"""Updates that are timed to find how many fit into a budget, after some that are not; fewer when they take long."""
+
+
+class _Enough(Exception):
+    """So many updates were timed that their time is known."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def seconds_per_step(plan: Plan, words: str) -> dict[str, Any]:
     import torch
 
     from seqtrain.fitting import Silent, fit
-    from seqtrain.recipes.pretrain import prepare_pretraining
+    from seqtrain.recipes.pretraining import prepare_pretraining
     from seqtrain.training import StepReport
 
     torch.set_num_threads(1)
@@ -156,10 +161,13 @@ def seconds_per_step(plan: Plan, words: str) -> dict[str, Any]:
         def step_done(self, report: StepReport, num_steps: int) -> None:
             ends.append(time.process_time())
             residues.append(report.num_residues)
+            if len(ends) > 2 * WARM_STEPS and ends[-1] - ends[0] > TIMED_SECONDS:
+                raise _Enough
 
     with tempfile.TemporaryDirectory() as folder:
         config = pretraining(plan, words, 0, TIMED_STEPS, folder)
-        fit(prepare_pretraining(config, Silent(), Path(folder)), Path(folder), Clock())
+        with suppress(_Enough):
+            fit(prepare_pretraining(config, Silent(), Path(folder)), Path(folder), Clock())
     taken = statistics.median(np.diff(ends)[WARM_STEPS:])
     return {"cpu_seconds_per_step": float(f"{taken:.4g}"), "residues_per_step": round(statistics.mean(residues))}
 

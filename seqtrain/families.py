@@ -1,4 +1,4 @@
-"""Families of sequences: from a table of clusters, or found by the k-mers they share; and what they weigh in sampling."""
+"""Families of sequences, from a table of clusters or found by the k-mers they share, and what their members weigh."""
 
 from __future__ import annotations
 
@@ -62,9 +62,10 @@ class SharedKmers:
 
     Of each record some k-mers are taken, those whose hash is lowest among all possible ones; the longest record that
     has a k-mer is its centre; a record joins the centre that it shares most of its taken k-mers with, if these are
-    enough. Unlike linclust nothing is aligned afterwards, so families are rougher: with the numbers here, of planted copies
-    nearly all at 90 % identity find their source, 9 of 10 at 80 %, and fewer than half at 70 %; fragments find what they
-    are part of, and shuffled proteins nothing. For families at lower identity give the table of a clustering program.
+    enough. Unlike linclust nothing is aligned afterwards, so families are rougher: with the numbers here, of planted
+    copies nearly all at 90 % identity find their source, 9 of 10 at 80 %, and fewer than half at 70 %; fragments find
+    what they are part of, and shuffled proteins nothing. For families at lower identity give the table of a clustering
+    program.
     """
 
     length: int = 6
@@ -157,8 +158,8 @@ def read_families(path: Path, names: Sequence[str]) -> tuple[Families, int]:
     missing = sum(number is None for number in found)
     if missing == len(names):
         raise InputError(
-            f"{path}: names none of the {len(names):,} sequences, the first of which is {names[0]}; give the table that "
-            "was made of these files, with the representative and the member in two columns"
+            f"{path}: names none of the {len(names):,} sequences, the first of which is {names[0]}; give the table "
+            "that was made of these files, with the representative and the member in two columns"
         )
     alone = iter(range(len(number_of), len(number_of) + missing))
     family = np.array([next(alone) if number is None else number for number in found], dtype=np.int64)
@@ -175,7 +176,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
                     continue
                 if len(cells) != 2 or not all(cells):
                     raise InputError(
-                        f"{path}:{number}: {len(cells)} columns; write a representative and a member, with a tab between"
+                        f"{path}:{number}: {len(cells)} columns; write a representative and a member, a tab between"
                     )
                 yield number, cells[0], cells[1]
         except DAMAGE as error:

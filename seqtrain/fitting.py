@@ -160,15 +160,7 @@ def _trained(
         history=history,
     )
     for report in reports:
-        made = ahead.pop(0)
-        progress = replace(
-            progress,
-            step=report.step,
-            position=made.position,
-            loss_sum=progress.loss_sum + (0.0 if report.skipped else report.loss),
-            tokens_per_microbatch=budget.tokens,
-            bandit=_rewarded(training, made, report),
-        )
+        progress = _advanced(training, progress, ahead.pop(0), report, budget)
         if average is not None and not report.skipped:
             average.update(training.network, report.step)
         listener.step_done(report, training.num_steps)
@@ -244,6 +236,20 @@ def _batches(
             made = replace(made, probe=probe, probe_loss=before)
         ahead.append(made)
         yield batches
+
+
+def _advanced(
+    training: Training, progress: Progress, made: _Ahead, report: StepReport, budget: MicrobatchBudget
+) -> Progress:
+    """The progress after one more step."""
+    return replace(
+        progress,
+        step=report.step,
+        position=made.position,
+        loss_sum=progress.loss_sum + (0.0 if report.skipped else report.loss),
+        tokens_per_microbatch=budget.tokens,
+        bandit=_rewarded(training, made, report),
+    )
 
 
 def _rewarded(training: Training, made: _Ahead, report: StepReport) -> BanditState | None:

@@ -145,7 +145,8 @@ class RangeTest:
 
         Its network, its random generators and its checkpoints are not touched, and its schedule is not used.
         """
-        network = copy.deepcopy(training.network)
+        # In one copy: an objective may look into the network, as that of NNCLR does.
+        network, objective = copy.deepcopy((training.network, training.objective))
         optimizer = training.optimizer.build(network)
         for group in optimizer.param_groups:
             group["peak"] *= self.lowest / training.optimizer.learning_rate
@@ -157,7 +158,7 @@ class RangeTest:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # What is skipped or rolled back in the training ends the test: it is there to find that rate.
             loop = replace(training.loop, on_nan="stop")
-            reports = train_steps(network, training.objective, _steps(training), optimizer, rising, loop)
+            reports = train_steps(network, objective, _steps(training), optimizer, rising, loop)
             while len(losses) < self.num_steps:
                 try:
                     report = next(reports)

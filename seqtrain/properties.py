@@ -34,8 +34,8 @@ def composition(letters: Tensor, segments: Tensor, num_sequences: int, standard:
 
 
 def hydropathy(letters: Tensor, segments: Tensor, num_sequences: int) -> Tensor:
-    """(T,) and (T,) as in :func:`composition` -> (B,) float32, the mean of the scale of Kyte & Doolittle (1982) over the
-    standard residues, known as GRAVY; nan where there are none."""
+    """(T,) and (T,) as in :func:`composition` -> (B,) float32, the mean over the standard residues of the scale of Kyte
+    & Doolittle (1982), known as GRAVY; nan where there are none."""
     scale = torch.from_numpy(_hydropathies()).to(letters.device)[letters.int()]
     known = ~scale.isnan()
     sums = torch.zeros(num_sequences, device=letters.device).index_add_(0, segments[known], scale[known])

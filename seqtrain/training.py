@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqtrain.batch import Batch, joined
 from seqtrain.buffers import copied_buffers, restore_buffers
@@ -138,8 +138,8 @@ def train_steps(
         if momentum is not None:
             set_momentum(optimizer.param_groups, momentum)
         optimizer.zero_grad(set_to_none=True)
-        buffers = copied_buffers(model) if config.on_nan == "skip" else []
-        total, records, num_residues = _accumulate_in_memory(model, current, batches, config, step)
+        buffers = copied_buffers(model)
+        total, records, num_residues = _accumulate_in_memory(model, current, batches, config, step, buffers)
         count = float(total.count)
         loss = float(total.loss) / count if count else 0.0
         norm = _divide(model, count)
@@ -171,9 +171,18 @@ def train_steps(
 
 
 def _accumulate_in_memory(
-    model: nn.Module, objective: Objective, batches: Iterable[Batch], config: LoopConfig, step: int
+    model: nn.Module,
+    objective: Objective,
+    batches: Iterable[Batch],
+    config: LoopConfig,
+    step: int,
+    buffers: list[Tensor],
 ) -> tuple[Score, list[int], int]:
-    """:func:`_accumulate`; where memory runs out the step is computed again in smaller microbatches."""
+    """:func:`_accumulate`; where memory runs out the step is computed again in smaller microbatches.
+
+    Args:
+        buffers: those of the model before the step.
+    """
     while True:
         try:
             return _accumulate(model, objective, batches, config, step)
@@ -188,6 +197,7 @@ def _accumulate_in_memory(
                 ) from None
         # Outside of the handler, where the error no longer holds on to the tensors of the failed attempt.
         model.zero_grad(set_to_none=True)
+        restore_buffers(model, buffers)
         release_memory()
         config.warn(f"step {step + 1}: out of memory; computed again, and from now on, {tokens:,} tokens at once")
 

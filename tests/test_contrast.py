@@ -33,7 +33,7 @@ from seqtrain.recipes.pretrain import pretrain
 from seqtrain.spans import Spans
 from seqtrain.training import LoopConfig
 from seqtrain_data.families import FamilyWorld, write_fasta
-from tests.contracts.test_resume import StopsAt, left_behind
+from tests.contracts.test_resume import StopsAt
 
 
 class Noting(Silent):
@@ -97,6 +97,17 @@ def test_a_collapse_is_said_once_in_words(corpus: Path, tmp_path: Path, monkeypa
     assert "the network answers nearly the same for all sequences" in said[0]
 
 
+def left_behind(run: Path) -> dict[str, Any]:
+    """Everything that a pretraining writes and that time does not change, its last checkpoint whole."""
+    last = max(run.glob("checkpoints/step-*"))
+    files = [*last.glob("*.safetensors"), *run.glob("model/*")]
+    found: dict[str, Any] = {str(path.relative_to(run)): path.read_bytes() for path in files}
+    found["state"] = json.loads((last / "state.json").read_text())
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    found["metrics"] = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return found
+
+
 @pytest.mark.parametrize(
     ("objective", "fields"),
     [
@@ -111,12 +122,13 @@ def test_stopped_and_continued_equals_left_alone(
     monkeypatch.setattr("seqtrain.io.run_directory.os.fsync", lambda descriptor: None)
     few: dict[str, Any] = {"steps": 9, "tokens_per_step": 700, "tokens_per_microbatch": 200, **fields}
     pretrain(settings(corpus, tmp_path / "alone", objective, **few), Silent())
-    whole = {name: value for name, value in left_behind(tmp_path / "alone").items() if name != "task.json"}
+    whole = left_behind(tmp_path / "alone")
     for stop in (3, 6):
         with pytest.raises(Stopped):
             pretrain(settings(corpus, tmp_path / "stopped", objective, **few), StopsAt(stop))
     pretrain(settings(corpus, tmp_path / "stopped", objective, **few), Silent())
     stopped = left_behind(tmp_path / "stopped")
+    assert stopped.keys() == whole.keys() and "head.safetensors" in str(whole.keys())
     assert [name for name in whole if stopped[name] != whole[name]] == []
     last = load_file(max((tmp_path / "alone/checkpoints").glob("step-*")) / "model.safetensors")
     if objective.startswith("nnclr"):
@@ -149,7 +161,7 @@ def test_measures_do_not_depend_on_what_is_computed_at_once() -> None:
         ("nnclr:support_size=0", {}, "support_size is 0; give a whole number above 0"),
         ("nnclr:support=x", {}, "support cannot be written in words"),
         ("simclr", {}, "no objective is called 'simclr'; did you mean 'sim-clr'?"),
-        ("sim-siam:crop=0.5", {}, "did you mean 'crop_fraction'"),
+        ("sim-siam:crop=0.5", {}, "it has alphabet, masked_fraction, crop_fraction"),
         ("sim-clr", {"tokens_per_step": 100}, "--tokens-per-step 100: two sequences in 2 views take up to 168 tokens"),
     ],
 )

@@ -22,7 +22,21 @@ EXPRESSIONS = {
     "<A-x-A>.": "^(?=A.A$)",
     "L(3)": "(?=LLL)",
 }
-CHOSEN = ["AKA", "AKAA", "KDEL", "AKDEL", "KDELA", "MKK", "MAAAAAKR", "MAAAAAAKR", "AMKK", "CC", "CAAAC", "LLL", "GPPGSGKT"]
+CHOSEN = [
+    "AKA",
+    "AKAA",
+    "KDEL",
+    "AKDEL",
+    "KDELA",
+    "MKK",
+    "MAAAAAKR",
+    "MAAAAAAKR",
+    "AMKK",
+    "CC",
+    "CAAAC",
+    "LLL",
+    "GPPGSGKT",
+]
 
 
 def texts() -> list[str]:

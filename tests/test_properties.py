@@ -40,9 +40,7 @@ def test_neighbours_without_special_tokens_between_them_keep_their_ends() -> Non
 
 
 def test_hydropathy_and_composition_are_those_of_biopython() -> None:
-    np.testing.assert_allclose(
-        hydropathy(*packed(TEXTS)), [ProteinAnalysis(text).gravy() for text in TEXTS], atol=1e-5
-    )
+    np.testing.assert_allclose(hydropathy(*packed(TEXTS)), [ProteinAnalysis(text).gravy() for text in TEXTS], atol=1e-5)
     expected = [[text.count(letter) / len(text) for letter in PROTEIN.standard] for text in TEXTS]
     np.testing.assert_allclose(composition(*packed(TEXTS), STANDARD), expected, atol=1e-6)
 

@@ -19,7 +19,7 @@ NAN = float("nan")
 TOP_K_FROM = 10
 """Above this number of classes, accuracy among the five most probable classes is given too."""
 _TOP_K = 5
-LOWER_IS_BETTER = frozenset({"mse", "mae", "rmse", "cross_entropy", "perplexity"})
+LOWER_IS_BETTER = frozenset({"mse", "mae", "rmse", "cross_entropy", "perplexity", "loss"})
 TITLES = {
     "spearman": "Spearman ρ",
     "pearson": "Pearson r",
@@ -42,6 +42,10 @@ TITLES = {
     "subset_accuracy": "Subset accuracy",
     "top_5_accuracy": "Top-5 accuracy",
     "perplexity": "Perplexity",
+    "r2_composition": "R² of composition",
+    "r2_charge": "R² of charge",
+    "r2_hydropathy": "R² of hydropathy",
+    "auc_motifs": "ROC AUC of motifs",
 }
 """Metrics in words, for tables and reports."""
 

@@ -4,8 +4,9 @@
 classes of a table.
 """
 
+from seqtrain.generate.evidence import Evidence
 from seqtrain.generate.family import Family
 from seqtrain.generate.family_vae import FamilyVAE
-from seqtrain.generate.fitting import Evidence, FitConfig
+from seqtrain.generate.fitting import FitConfig
 
 __all__ = ["Evidence", "Family", "FamilyVAE", "FitConfig"]

@@ -79,7 +79,8 @@ class Proposals:
         if not self.missing:
             return ""
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.most_common())
-        return f"{self.missing:,} sequences could not be drawn in {MAX_DRAWS} tries each ({reasons} draws refused)"
+        missing = f"{self.missing:,} sequence{'s' if self.missing > 1 else ''} could not be drawn in {MAX_DRAWS} tries"
+        return f"{missing} each ({reasons}: draws refused)"
 
 
 def propose(model: FamilyVAE, family: Family, wanted: Wanted, known: Set[str]) -> Proposals:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from seqtrain.draws import GOLDEN, fold, mix
 from seqtrain.errors import InputError
+from seqtrain.generate.evidence import Evidence
 from seqtrain.generate.family import NUM_SYMBOLS, UNKNOWN, Family, written
-from seqtrain.generate.fitting import Evidence, FitConfig, fit, fit_profile
+from seqtrain.generate.fitting import FitConfig, fit, fit_profile
 from seqtrain.generate.site_profile import log_likelihoods
 from seqtrain.generate.star_alignment import align_to, family_of
 from seqtrain.models.family_vae import FamilyVAE as Network

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqtrain.draws import fold, generator_seed
+from seqtrain.generate.evidence import Evidence, Smoothing
 from seqtrain.generate.family import Family
 from seqtrain.generate.folds import held_out_folds
 from seqtrain.generate.site_profile import PSEUDOCOUNTS, log_likelihoods, similarity, site_profile
@@ -32,7 +33,6 @@ _BLOCK = 1 << 23
 """Log-probabilities that are held at once."""
 _WORTH_NATS = 0.1
 """Per member: what a later step must gain to be better."""
-Smoothing = Literal["pseudocounts", "marginals"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,47 +68,6 @@ class FitConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a number of at least 1")
         if self.folds < 2:
             raise ValueError(f"folds is {self.folds}; give a number of at least 2")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What held-out members say, in nats per member, each weighted against redundancy."""
-
-    num_members: int
-    num_folds: int
-    """0 when nothing was held out."""
-    profile: float
-    """Log-likelihood under independent columns, the better ones of two."""
-    smoothing: Smoothing
-    """Which these are: those of pseudocounts, or those of the network with the dependence of columns left out. The
-    network smooths columns in its own way; only what it gains over its own marginals, it gains by their dependence."""
-    vae: float
-    """Evidence lower bound of the network."""
-    gain: float
-    """Mean of the differences."""
-    standard_error: float
-    """Of the gain, over members."""
-    steps: int
-    """Of the training whose bound was best: chosen on the same members, so that the gain is a little too good."""
-    pseudocounts: float
-
-    @property
-    def vae_is_better(self) -> bool:
-        """The gain is above its standard error."""
-        return self.gain > self.standard_error
-
-    def words(self) -> str:
-        """In one line."""
-        if not self.num_folds:
-            return "nothing held out"
-        how = f"{self.pseudocounts:g} pseudocounts" if self.smoothing == "pseudocounts" else "the VAE's marginals"
-        columns = f"{self.profile:.1f} by independent columns ({how})"
-        if math.isnan(self.vae):
-            return f"held-out members: {columns.replace(' by', ' nats by', 1)}"
-        return (
-            f"held-out members: {self.vae:.1f} nats by the VAE ({self.steps} steps), {columns}; difference "
-            f"{self.gain:+.1f} ± {self.standard_error:.1f}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

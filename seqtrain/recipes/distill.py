@@ -19,7 +19,7 @@ from seqtrain.io.records import expand_paths
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
-from seqtrain.models.network import FreshConfig
+from seqtrain.models.network import FreshConfig, Network
 from seqtrain.objectives import Distillation, Supervised
 from seqtrain.recipes.distillation_checks import check_examples, check_options, settled_temperature
 from seqtrain.recipes.finetune import (
@@ -156,7 +156,9 @@ def prepare_distillation(config: DistillConfig, listener: Listener) -> Distillat
     temperature = settled_temperature(config, job.data.task, runs)
     teacher = Teacher(runs, job.data.task, config.teacher_mean, temperature or 1.0)
     settled_config = replace(settled_config, temperature=temperature)
-    check_examples(settled_config, runs, job.training.examples)
+    student = job.training.network
+    assert isinstance(student, Network)
+    check_examples(settled_config, runs, student, job.training.examples)
     teacher.to(job.training.loop.device)
     supervised = job.training.objective
     assert isinstance(supervised, Supervised)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from seqtrain.batching import Examples
 from seqtrain.config import DistillConfig
 from seqtrain.errors import InputError
+from seqtrain.models.aligned_head import AlignedHeadConfig
+from seqtrain.models.network import Network
 from seqtrain.recipes.teachers import TeacherRun, says_bins
 from seqtrain.tasks import Regression, Task
 
@@ -56,13 +58,20 @@ def check_options(config: DistillConfig) -> None:
         raise InputError(f"--curriculum {config.curriculum}: --unlabeled {shown} have no columns; use shortest-first")
 
 
-def check_examples(config: DistillConfig, runs: Sequence[TeacherRun], examples: Examples) -> None:
+def check_examples(config: DistillConfig, runs: Sequence[TeacherRun], student: Network, examples: Examples) -> None:
     """Refuse inputs that a teacher cannot be asked about, or not as the options want it.
 
     Raises:
         InputError: longer inputs than a teacher reads, mixtures that it cannot read, or answers that do not stay.
     """
     longest = min(config.max_length, int(examples.spans.lengths.max()))
+    heads = [(f"--teacher {run.name}", network.head.config) for run in runs for network in run.networks]
+    for whose, head in [*heads, ("the student", student.head.config)]:
+        if isinstance(head, AlignedHeadConfig) and longest > head.length:
+            raise InputError(
+                f"{', '.join(config.unlabeled) or config.table}: has a sequence of {longest:,} letters, and the "
+                f"head of {whose} has weights for {head.length:,} positions; leave those out, or take another head"
+            )
     for run in runs:
         if config.teacher_input == "same" and longest > run.run.max_length:
             raise InputError(

@@ -70,8 +70,8 @@ def _to_onnx(run: Run, output: Path, description: str) -> str:
 
     if isinstance(run.single.head, DecoderHead):
         raise InputError(
-            f"{run.folder}: its decoder answers for letters that the body was not shown, which an ONNX file cannot hide; "
-            "finetune it first, or take the body with --to huggingface"
+            f"{run.folder}: its decoder answers for letters that the body was not shown, which an ONNX file cannot "
+            "hide; finetune it first, or take the body with --to huggingface"
         )
     return f"opset {OPSET}, largest difference in onnxruntime {write_onnx(run, output):.1e}"
 

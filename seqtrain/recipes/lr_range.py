@@ -10,7 +10,7 @@ from seqtrain.fitting import Listener
 from seqtrain.io.run_directory import write_json_atomically, write_text_atomically
 from seqtrain.lr_range import RangeResult, RangeTest, range_picture
 from seqtrain.recipes.finetuning import prepare_finetuning
-from seqtrain.recipes.pretrain import prepare_pretraining
+from seqtrain.recipes.pretraining import prepare_pretraining
 
 
 def lr_range(config: PretrainConfig | FinetuneConfig, picture: Path, num_steps: int, listener: Listener) -> RangeResult:

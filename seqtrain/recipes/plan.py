@@ -17,7 +17,7 @@ from seqtrain.models.network import Network
 from seqtrain.plan import Plan, plan_training
 from seqtrain.recipes.finetuning import prepare_finetuning
 from seqtrain.recipes.networks import describe
-from seqtrain.recipes.pretrain import prepare_pretraining
+from seqtrain.recipes.pretraining import prepare_pretraining
 
 
 @dataclass(frozen=True, kw_only=True)

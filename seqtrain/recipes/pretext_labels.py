@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from seqtrain.training import LoopConfig, autocast
 _COUNTED = 5000
 """Records whose labels are looked at for their statistics, evenly spread over the corpus."""
 _LETTERS_AT_ONCE = 65_536
+CONSTANT_LOSS = "constant_loss"
+"""The measure that says what a constant guess would have lost."""
 
 
 def fitted_to(
@@ -82,13 +84,34 @@ def pretext_measures(
     shares = objective.shares().double()
     guess = objective.constant_guess().double().expand_as(outputs)
     losses = ((objective.losses(values, targets) * shares).sum(dim=1).mean() for values in (outputs, guess))
-    measures = dict(zip(("loss", "constant_loss"), map(float, losses), strict=True))
+    measures = dict(zip(("loss", CONSTANT_LOSS), map(float, losses), strict=True))
     found: dict[str, list[float]] = {}
     for column, (name, _) in enumerate(objective.labels):
         value = _skill(name == "motifs", targets[:, column], outputs[:, column])
         if np.isfinite(value):
             found.setdefault(f"{'auc' if name == 'motifs' else 'r2'}_{name}", []).append(value)
     return measures | {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def constant_guesses(
+    objective: SelfSupervised, measure: str, measures: Mapping[str, float]
+) -> tuple[tuple[str, float], ...]:
+    """What stands beside a measure of computed labels; nothing beside those of other objectives."""
+    if not isinstance(objective, Pretext):
+        return ()
+    value = measures[CONSTANT_LOSS] if measure == "loss" else 0.5 if measure.startswith("auc_") else 0.0
+    return (("constant guess", value),)
+
+
+def pretext_outcome(measures: Mapping[str, float]) -> str:
+    """What was reached on held-out sequences, as half a sentence."""
+    skills = [
+        f"{'area under the ROC curve' if name.startswith('auc_') else 'R²'} of {name.partition('_')[2]} {value:.3f}"
+        for name, value in measures.items()
+        if name.startswith(("r2_", "auc_"))
+    ]
+    loss = f"held-out loss {measures['loss']:.3f} (a constant guess: {measures[CONSTANT_LOSS]:.3f})"
+    return ", ".join([loss, *skills])
 
 
 def _answers(

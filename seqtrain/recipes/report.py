@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.evaluation.metrics import confusion_matrix
+from seqtrain.evaluation.metrics import TITLES, confusion_matrix
 from seqtrain.evaluation.records import Confusion, Curve, Figure, Report, Scatter, Series, Table, WorstRecord
 from seqtrain.evaluation.report import write_report
 from seqtrain.io.splits import TRAIN
@@ -19,6 +19,7 @@ from seqtrain.labeled import LabeledData
 from seqtrain.losses import IGNORED_CLASS
 from seqtrain.metrics_log import read_metrics
 from seqtrain.objectives import SelfSupervised
+from seqtrain.recipes.pretext_labels import CONSTANT_LOSS, constant_guesses
 from seqtrain.recipes.self_supervision import outcome
 from seqtrain.scoring import MAIN_METRIC, Scored, rows_of, true_values
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
@@ -57,9 +58,13 @@ def pretrain_report(folder: Path, results: Mapping[str, Any], objective: SelfSup
         figures = (perplexity, Figure(test_set="held out", metric="masked accuracy", value=valid["accuracy"]))
         curves = _curves(folder, "loss (nats per masked letter)", ("perplexity",))
     else:
-        summary = (f"{outcome(objective, valid, floor).capitalize()}, on {held_out}",)
-        figures = tuple(Figure(test_set="held out", metric=name, value=value) for name, value in valid.items())
-        curves = _curves(folder, "loss", tuple(name for name in valid if name != "loss"))
+        summary = (f"H{outcome(objective, valid, floor)[1:]}, on {held_out}",)
+        figures = tuple(
+            Figure(test_set="held out", metric=name, value=value, baselines=constant_guesses(objective, name, valid))
+            for name, value in valid.items()
+            if name != CONSTANT_LOSS
+        )
+        curves = _curves(folder, "loss", tuple(name for name in valid if name not in ("loss", CONSTANT_LOSS)))
     write_report(
         folder / "report.html",
         Report(
@@ -93,7 +98,7 @@ def finetune_report(
     write_report(
         folder / "report.html",
         Report(
-            title=f"Finetuning {folder.name}",
+            title=f"{'Distilling' if record['facts']['kind'] == 'distill' else 'Finetuning'} {folder.name}",
             command=record["command"],
             summary=(*summary, f"Task: {task.words}. Sets: {data.split.made_how}.", *data.warnings),
             figures=tuple(figure for each in scored for figure in _figures(each, task)),
@@ -140,11 +145,20 @@ def _curves(folder: Path, loss: str, measures: Sequence[str]) -> tuple[Curve, ..
 
     curves = [curve("Loss", loss, series("training", "train", "loss"), series("validation", "valid", "loss"))]
     curves += [
-        curve(f"{name.capitalize()} of validation records", name, series("validation", "valid", name))
+        curve(
+            f"{TITLES.get(name, _plain(name))}, validation records",
+            _plain(name).lower(),
+            series("validation", "valid", name),
+        )
         for name in measures
     ]
     curves.append(curve("Learning rate", "learning rate", series("body", "train", "learning_rate")))
     return tuple(each for each in curves if each.series)
+
+
+def _plain(name: str) -> str:
+    """The name of a measure as words."""
+    return name.replace("_", " ").capitalize()
 
 
 def _scatters(data: LabeledData, outputs: NDArray[np.float32], scored: Sequence[Scored]) -> list[Scatter]:

@@ -39,6 +39,8 @@ def resampling_of(config: FinetuneConfig) -> Resampling | None:
             raise InputError(
                 f"{said}: --{option} {value} changes how often classes come, too; leave one of the two out"
             )
+    if config.steps == 0:
+        raise InputError(f"{said}: with --steps 0 nothing is trained; leave one of the two out")
     if config.init_from is None:
         raise InputError(
             f"{said}: goes by what a trained body makes of sequences; name trained weights with --from, or take "

@@ -12,6 +12,7 @@ from seqtrain.config import PretrainConfig
 from seqtrain.errors import InputError
 from seqtrain.families import Families, SharedKmers, read_families
 from seqtrain.fitting import Listener
+from seqtrain.io.compressed import open_bytes
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.io.store import SequenceStore
 from seqtrain.orders import Order, Weighted
@@ -40,7 +41,7 @@ def sampling_of(config: PretrainConfig) -> ByFamily | None:
     """How records are drawn; None where each comes once per epoch.
 
     Raises:
-        InputError: words that name no sampling, or options that do not fit each other.
+        InputError: words that name no sampling, options that do not fit each other, or a table that cannot be read.
     """
     words = config.sampling.strip()
     # What can be named is not the class: families:power=0.5 reads better than by-family:power=0.5.
@@ -57,6 +58,9 @@ def sampling_of(config: PretrainConfig) -> ByFamily | None:
             raise InputError(
                 f"--sampling {words}: --curriculum {config.curriculum} decides the order, too; leave one of the two out"
             )
+        if config.families is not None:
+            with open_bytes(Path(config.families)):
+                pass  # refuses what cannot be read, before the corpus is
         return sampling
     if config.families is not None:
         raise InputError(f"--families {config.families}: is used by --sampling families; add it, or leave this out")

@@ -21,7 +21,7 @@ from seqtrain.models.transformer import TransformerConfig
 from seqtrain.objectives import Contrastive, Judged, MaskedAutoencoder, MaskedLM, Pretext, SelfSupervised
 from seqtrain.recipes.contrast import check_views, contrastive_measures, projection_head
 from seqtrain.recipes.networks import Origin, lm_head_config
-from seqtrain.recipes.pretext_labels import pretext_measures
+from seqtrain.recipes.pretext_labels import pretext_measures, pretext_outcome
 from seqtrain.training import LoopConfig, mean_score
 from seqtrain.words import name_of, read_words
 
@@ -74,7 +74,7 @@ def _decoder_head(objective: MaskedAutoencoder, origin: Origin | None, fresh: Bo
     body = origin.body.config if origin is not None else fresh
     if not isinstance(body, TransformerConfig | GatedTransformerConfig):
         raise InputError(
-            f"--objective masked-autoencoder: takes letters away from the body, which transformer and gated-transformer "
+            "--objective masked-autoencoder: takes letters away from the body, which transformer and gated-transformer "
             f"can do without, and this is {name_of(type(body))}; choose another --model, or --objective masked-lm"
         )
     width = objective.decoder_width or max(16, body.width // 4 * 2)
@@ -108,4 +108,6 @@ def outcome(objective: SelfSupervised, measures: Mapping[str, float], unigram_pe
             f"held-out perplexity {measures['perplexity']:.2f} (letter frequencies alone: {unigram_perplexity:.2f}), "
             f"masked accuracy {measures['accuracy']:.3f}"
         )
+    if isinstance(objective, Pretext):
+        return pretext_outcome(measures)
     return "held-out " + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in measures.items())

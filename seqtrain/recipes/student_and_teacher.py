@@ -71,7 +71,7 @@ class Speed:
         """Both speeds and their ratio."""
         return (
             f"the student is {self.ratio:.1f} times as fast as the teacher: {self.student:,.0f} sequences a second on "
-            f"this {device.type}, against {self.teacher:,.0f}"
+            f"this {device.type.upper()}, against {self.teacher:,.0f}"
         )
 
 

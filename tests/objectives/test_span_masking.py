@@ -1,4 +1,4 @@
-"""Spans of clipped geometric lengths, the right share of letters at any length, and masks that belong to their record."""
+"""Spans of clipped geometric lengths, the right share of letters at any length, masks that belong to their record."""
 
 from __future__ import annotations
 

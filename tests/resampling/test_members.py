@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 from imblearn.combine import SMOTETomek
@@ -213,3 +217,15 @@ def test_words_that_fit_nothing(words: str, said: str) -> None:
 def test_danger_needs_points_around() -> None:
     with pytest.raises(InputError, match=r"there are 8 training records, and around=10 needs more"):
         BorderlineSmote(neighbours=1)(FEATURES[:8], np.repeat([0, 1], 4), SEED)
+
+
+@pytest.mark.parametrize("name", names_of(Resampling))
+def test_the_page_has_every_way_with_its_fields_and_their_defaults(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/training_data.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\| `{name}:([^`]*)` \|", page, flags=re.MULTILINE)
+    assert found, name
+    kind = names_of(Resampling)[name]
+    assert found[1].split(",") == [
+        f"{field.name}={field.default if isinstance(field.default, str) else format(field.default, 'g')}"
+        for field in fields(kind)
+    ]
