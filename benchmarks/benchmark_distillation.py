@@ -44,6 +44,8 @@ TASKS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 """The columns and the settings of each; variants of one protein get a head with weights for every position."""
 LABELLED, UNLABELLED, TEST, LONGEST = 500, 1500, 500, 200
+TOKENS = 1024
+"""Of an update: many small ones teach more than few large ones, where there is time for a few hundred thousand."""
 TEACHER, STUDENT = "300K", "100K"
 WAYS = ("labels alone", "distilled", "distilled with unlabelled")
 
@@ -102,7 +104,7 @@ def compute(task: str, table: list[tuple[str, ...]], others: list[str], seed: in
         given: dict[str, Any] = {
             "table": str(folder / "table.csv"), "target": ("label",), "task": about["task"], "split_column": "set",
             "mask_column": "mask" if "mask" in about else None, "head": about.get("head"), "model": "cnn",
-            "steps": steps, "num_evaluations": 1, "seed": seed, "device": "cpu",
+            "steps": steps, "tokens_per_step": TOKENS, "num_evaluations": 1, "seed": seed, "device": "cpu",
         }  # fmt: skip
 
         def trained(job: FinetuningJob, run: Path) -> FinetuningJob:
@@ -176,13 +178,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200, help="updates of up to 2,048 tokens, of every network")
+    parser.add_argument("--steps", type=int, default=400, help=f"updates of up to {TOKENS:,} tokens, of every network")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--full", action="store_true", help="10 seeds and 1,000 updates")
+    parser.add_argument("--full", action="store_true", help="10 seeds and 2,000 updates")
     parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")
     options = parser.parse_args()
-    seeds, steps = (10, 1000) if options.full else (options.seeds, options.steps)
+    seeds, steps = (10, 2000) if options.full else (options.seeds, options.steps)
     name = "distillation_full" if options.full else "distillation"
     path = RESULTS / f"{name}.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -199,6 +201,7 @@ def main() -> None:
             labelled=LABELLED,
             unlabelled=UNLABELLED,
             steps=steps,
+            tokens_per_step=TOKENS,
             members=options.members,
             seeds=seeds,
             table=summary(cells, seeds),

@@ -20,9 +20,7 @@ from seqtrain_cli.progress import StderrListener
     type=click.Choice(["model", "propagation"]),
     help="Labels that the run predicts (the default), or labels spread over nearest neighbours of its embeddings.",
 )
-@click.option(
-    "--threshold", type=float, help="Least confidence: 0.9 by model, 0.5 by propagation; 0 with the next two."
-)
+@click.option("--threshold", type=float, help="Least confidence: 0.9; 0 by propagation, and with the next two.")
 @click.option("--per-class", type=options.Count(), metavar="K", help="The K most confident of each class.")
 @click.option("--balance", is_flag=True, default=None, help="Of each class what it lacks to the largest labelled one.")
 @click.option("--neighbours", type=options.Count(), help="Of each record in the graph of --by propagation (50).")

@@ -35,7 +35,7 @@ class Selection:
     """What is asked of a pseudo-label."""
 
     threshold: float = 0.0
-    """The least confidence."""
+    """The least confidence; a record of none at all, which no label reaches, is never kept."""
     per_class: int | None = None
     """At most so many of each class, the most confident."""
     balance: bool = False
@@ -47,7 +47,9 @@ class Selection:
         Args:
             class_sizes: (C,) labelled training records of each class.
         """
-        fates = np.where(given.confidence >= self.threshold, KEPT, BELOW).astype(f"<U{len(BEYOND)}")
+        fates = np.where((given.confidence >= self.threshold) & (given.confidence > 0), KEPT, BELOW).astype(
+            f"<U{len(BEYOND)}"
+        )
         limits = self._limits(class_sizes)
         if limits is None or given.classes is None:
             return fates

@@ -35,6 +35,11 @@ def test_which_are_kept(selection: Selection, expected: str) -> None:
     assert fates(selection) == expected
 
 
+def test_what_no_label_reaches_is_never_kept() -> None:
+    given = Labelled(labels=GIVEN.labels, classes=CLASSES, confidence=CONFIDENCE * (CLASSES > 0))
+    assert fates(Selection(), given) == "bbbkkbk"
+
+
 def test_records_without_one_class_have_a_threshold_only() -> None:
     given = Labelled(labels=GIVEN.labels, classes=None, confidence=CONFIDENCE)
     assert fates(Selection(threshold=0.9, per_class=1), given) == "kbkkbkb"

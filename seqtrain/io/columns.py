@@ -17,6 +17,9 @@ _TARGET_NAMES = ("target", "label", "labels", "y", "fitness", "score", "dms_scor
 _IDENTIFIER_NAMES = ("id", "identifier", "name", "accession", "entry", "uniprot", "uniprot_id", "pdb_id", "mutant", "")
 _SPLIT_NAMES = ("set", "split", "stage", "partition", "subset")
 _MASK_NAMES = ("mask", "resolved")
+_ADDED = ("source", "parent", "identity", "confidence", "weight")
+"""Columns that synthetic sequences and pseudo-labels come with."""
+_SOURCES = {"given", "synthetic", "labelled", "pseudo"}
 PROVENANCE = ("augmented_from", "copy", "augmentation")
 """Columns of a table of augmented copies: the identifier of the original, the number of the copy, what was done."""
 TRANSLATED_FROM = "translated_from"
@@ -207,6 +210,8 @@ def _find_target_column(table: Table, taken: set[str | None]) -> str:
     reserved = {
         *_IDENTIFIER_NAMES, *_SPLIT_NAMES, *_MASK_NAMES, *_SEQUENCE_NAMES, *PROVENANCE, TRANSLATED_FROM,
     }  # fmt: skip
+    if set(table.columns.get("source", ["no"])) <= _SOURCES:
+        reserved |= {*_ADDED}
     unreserved = [column for column in free if column.lower().strip() not in reserved]
     rest = usual or [column for column in unreserved if not _look_like_sequences(table.columns[column])]
     if len(rest) == 1:

@@ -30,7 +30,7 @@ from seqtrain.run import Run, load_run
 from seqtrain.tasks import Classification, MultiLabel, Regression, Task
 
 LABELLED, PSEUDO = "labelled", "pseudo"
-_THRESHOLDS = {"model": 0.9, "propagation": 0.5}
+_THRESHOLDS = {"model": 0.9, "propagation": 0.0}
 _SHOWN_CLASSES = 20
 
 Labelling = Classification | MultiLabel | Regression
@@ -47,7 +47,7 @@ class PseudoLabelConfig:
     """FASTA or table of unlabelled sequences."""
     by: Literal["model", "propagation"] = "model"
     threshold: float | None = None
-    """Least confidence; None: 0.9 by the model and 0.5 by propagation, or 0 where the number is limited by class."""
+    """Least confidence; None: 0.9 by the model where the number of each class is not limited, else 0."""
     per_class: int | None = None
     balance: bool = False
     neighbours: int = 50

@@ -41,6 +41,7 @@ RUN = (
     "pretraining",
     "pseudo_labels",
     "scoring",
+    "synthetic_sequences",
     "training_data",
     "transfer",
 )

@@ -209,7 +209,9 @@ DISTILLATIONS: dict[str, dict[str, Any]] = {
         "augment": ("matrix-substitution:rate=0.2",), "mix": "cutmix", "unlabeled": "corpus.fasta", "dropout": 0.3,
         "average": "ema:decay=0.5",
     },
-    "clean input": {"augment": ("matrix-substitution:rate=0.2",), "teacher_input": "clean", "unlabeled": "corpus.fasta"},
+    "clean input": {
+        "augment": ("matrix-substitution:rate=0.2",), "teacher_input": "clean", "unlabeled": "corpus.fasta",
+    },
     "cached": {"cache_teacher": True, "target": ("number",), "loss": "quantized:num_bins=4", "hard_fraction": 0.0},
 }  # fmt: skip
 

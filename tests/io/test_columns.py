@@ -184,3 +184,12 @@ def test_digits_as_many_as_residues_are_asked_about() -> None:
 def test_digits_per_residue_of_sequences_of_many_lengths() -> None:
     table = Table("t.csv", {"sequence": ["ACDEF", "GHI", "KLMNPQ"], "target": ["01201", "002", "111000"]}, [2, 3, 4])
     assert infer_task_kind(table, find_columns(table))[0] == "residue"
+
+
+def test_columns_of_synthetic_rows_and_pseudo_labels_are_no_labels() -> None:
+    sources = ["given"] * (N - 5) + ["synthetic"] * 5
+    made = {"parent": [""] * N, "identity": NUMBERS, "confidence": NUMBERS, "weight": NUMBERS}
+    columns = find_columns(table(sequence=SEQUENCES, fold=CLASSES, source=sources, **made))
+    assert columns.targets == ("fold",)
+    # The same names in a table that says nothing of how its rows were made.
+    assert "source, parent" in refusal(table(sequence=SEQUENCES, fold=CLASSES, source=CLASSES, **made))
