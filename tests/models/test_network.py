@@ -16,6 +16,7 @@ from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.decoder_head import DecoderHeadConfig
 from seqtrain.models.gated_transformer import GatedTransformerConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig, SequenceHeadConfig
+from seqtrain.models.imprinted_head import ImprintedHeadConfig
 from seqtrain.models.light_attention import LightAttentionHeadConfig
 from seqtrain.models.network import (
     BodyConfig,
@@ -46,6 +47,7 @@ HEADS: list[HeadConfig] = [
     PooledHeadConfig(outputs=3),
     LightAttentionHeadConfig(outputs=3, kernel_size=3),
     AlignedHeadConfig(outputs=2, length=1024),
+    ImprintedHeadConfig(outputs=3),
     PositionHeadConfig(outputs=4),
     ProjectionHeadConfig(projections=4, predictor_width=3, support_size=2),
 ]
