@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -229,3 +230,19 @@ def test_the_page_has_every_way_with_its_fields_and_their_defaults(name: str) ->
         f"{field.name}={field.default if isinstance(field.default, str) else format(field.default, 'g')}"
         for field in fields(kind)
     ]
+
+
+def test_the_figures_on_the_page_are_those_of_the_benchmark() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs/training_data.md").read_text(encoding="utf-8").replace("−", "-")
+    measured = json.loads((root / "benchmarks/results/resampling.json").read_text(encoding="utf-8"))["table"]
+    for method in measured["10"]:
+        name = "plain softmax" if method == "softmax" else method
+        (row,) = re.findall(rf"^\| {name} \| (\d.*) \|$", page, flags=re.MULTILINE)
+        for ratio, text in zip(("10", "50", "100"), row.split(" | "), strict=True):
+            cell = measured[ratio][method]
+            assert float(text.split()[0]) == round(cell["macro_f1"], 3)
+            if method != "balanced sampling":
+                difference, deviation = re.findall(r"[+-]?\d\.\d{3}", text)[1:]
+                assert float(difference) == round(cell["difference_from_balanced"], 3)
+                assert float(deviation) == round(cell["sd_of_difference_from_balanced"], 3)
