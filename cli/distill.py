@@ -38,6 +38,17 @@ from seqtrain_cli.train import run_training
     default=None,
     help="Ask the teacher once and keep its answers in the run directory.",
 )
+@click.option(
+    "--similarity",
+    type=float,
+    metavar="WEIGHT",
+    help="Learn from the teacher how alike sequences are to augmented ones, too (needs --augment); 10 to start with.",
+)
+@click.option(
+    "--similarity-steps",
+    type=int,
+    help="Updates of the module that the teacher compares by, before the student's (a quarter of those).",
+)
 def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:
     """Train a small network on what one or several finished runs say, and on the labels of a table.
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from seqtrain.errors import InputError
 from seqtrain_cli import options
+from seqtrain_cli.finetune import command as finetune
 from seqtrain_cli.progress import StderrListener
 
 _TABLES = (".csv", ".tsv", ".txt", ".parquet")
@@ -21,6 +23,7 @@ _TABLES = (".csv", ".tsv", ".txt", ".parquet")
 @click.option("--sequence-column", metavar="COLUMN", help="Of a table; found when it is obvious.")
 @click.option("--split-column", metavar="COLUMN", help="Of a table; found when it is obvious.")
 @click.option("--loss", metavar="WORDS", help="Of a table: focal:gamma=2, huber …")
+@options.asked
 @options.training
 def command(
     inputs: tuple[str, ...],
@@ -40,11 +43,11 @@ def command(
     from seqtrain.recipes.lr_range import lr_range
 
     is_table = len(inputs) == 1 and Path(inputs[0].removesuffix(".gz")).suffix.lower() in _TABLES
-    if is_table:
-        settings["table"] = inputs[0]
-    else:
-        settings = {name: value for name, value in settings.items() if name not in _OF_TABLES}
-        settings["inputs"] = inputs
+    for name in _OF_FASTA if is_table else _OF_TABLES:
+        if settings.pop(name):
+            kind = "FASTA" if is_table else "a table"
+            raise InputError(f"--{name.replace('_', '-')}: is for {kind}, and {inputs[0]} is not; leave it out")
+    settings |= {"table": inputs[0]} if is_table else {"inputs": inputs}
     path = Path(config) if config else None
     chosen: PretrainConfig | FinetuneConfig = (
         read_config(FinetuneConfig, path, settings) if is_table else read_config(PretrainConfig, path, settings)
@@ -67,4 +70,11 @@ _OF_WHOLE_TRAININGS = (
 )  # fmt: skip
 """Options of a training that change nothing in a test of its first steps, whose rate is what is looked for."""
 command.params = [each for each in command.params if each.name not in _OF_WHOLE_TRAININGS]
-_OF_TABLES = ("target", "sequence_column", "split_column", "loss")
+_OF_FINETUNING = (
+    "task", "mask_column", "weight_column", "mix", "resample", "disturbed_fraction", "head", "head_learning_rate",
+    "keep_head",
+)  # fmt: skip
+"""Options of ``seqtrain finetune`` that change its first steps, beside those that stand above."""
+command.params += [each for each in finetune.params if each.name in _OF_FINETUNING]
+_OF_TABLES = ("target", "sequence_column", "split_column", "loss", *_OF_FINETUNING)
+_OF_FASTA = ("objective", "masked_fraction", "sampling", "families")

@@ -18,7 +18,7 @@ from seqtrain.errors import InputError, RunError, Stopped
 
 COMMANDS = {
     "demo": "Run the main job on the sample that ships: pretrain, finetune, predict, report.",
-    "pretrain": "Train a masked language model on unlabelled sequences (FASTA).",
+    "pretrain": "Learn from unlabelled sequences (FASTA): hidden letters, or another objective.",
     "finetune": "Train on labelled sequences (CSV, TSV, Parquet), from a pretrained model or from scratch.",
     "ensemble": "Join finished runs into one that answers with their mean.",
     "distill": "Train a small model on what finished runs say, and on labels.",
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = error.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        words = error.format_message().rstrip(".")
+        words = " ".join(error.format_message().split()).rstrip(".")
         click.echo(f"error: {words}; see {context.command_path if context else 'seqtrain'} --help", err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):

@@ -84,6 +84,22 @@ config = click.option(
     "--config", type=click.Path(), help="TOML file with any of these settings; options given here win over it."
 )
 
+asked = apply(
+    click.option(
+        "--objective",
+        metavar="WORDS",
+        help="masked-lm (the default), span-masking, masked-autoencoder, pretext, sim-clr, nnclr, sim-siam.",
+    ),
+    click.option("--masked-fraction", type=float, help="Of the residues (0.15 in masked-lm)."),
+    click.option(
+        "--sampling", metavar="WORDS", help="natural (the default), or families:power=0.5 for redundant corpora."
+    ),
+    click.option(
+        "--families", metavar="TSV", help="Clusters as MMseqs2 writes them; else they are found by shared k-mers."
+    ),
+)
+"""What a pretraining asks, and of which sequences how often."""
+
 training = apply(
     click.option("-o", "--output", help="Run directory; by default runs/<command>-<input>."),
     click.option(

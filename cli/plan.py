@@ -1,4 +1,4 @@
-"""``seqtrain plan pretrain`` and ``seqtrain plan finetune``."""
+"""``seqtrain plan pretrain``, ``seqtrain plan finetune`` and ``seqtrain plan distill``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from seqtrain_cli.distill import command as distill
 from seqtrain_cli.finetune import command as finetune
 from seqtrain_cli.pretrain import command as pretrain
 from seqtrain_cli.progress import StderrListener
@@ -32,15 +33,17 @@ def _planned(kind_of: str, settings: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from seqtrain.config import FinetuneConfig, PretrainConfig
+    from seqtrain.config import DistillConfig, FinetuneConfig, PretrainConfig, RunConfig
     from seqtrain.recipes.plan import plan_rows, plan_run
 
     path = settings.pop("config")
-    config: PretrainConfig | FinetuneConfig = (
-        read_training(PretrainConfig, path, settings)
-        if kind_of == "pretrain"
-        else read_training(FinetuneConfig, path, settings)
-    )
+    kinds: dict[str, type[RunConfig]] = {
+        "pretrain": PretrainConfig,
+        "finetune": FinetuneConfig,
+        "distill": DistillConfig,
+    }
+    config = read_training(kinds[kind_of], path, settings)
+    assert isinstance(config, PretrainConfig | FinetuneConfig)
     with StderrListener() as listener:
         planned = plan_run(config, listener)
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -67,3 +70,4 @@ def _as_plan(training: click.Command) -> click.Command:
 
 command.add_command(_as_plan(pretrain))
 command.add_command(_as_plan(finetune))
+command.add_command(_as_plan(distill))

@@ -16,16 +16,7 @@ from seqtrain_cli.train import run_training
 @click.option(
     "--residues", type=options.Count(), help="Budget of letters, repeats counted (3M on a CPU, 300M on a GPU)."
 )
-@click.option(
-    "--objective",
-    metavar="WORDS",
-    help="masked-lm (the default), span-masking, masked-autoencoder, pretext, sim-clr, nnclr, sim-siam.",
-)
-@click.option("--masked-fraction", type=float, help="Of the residues (0.15 in masked-lm).")
-@click.option("--sampling", metavar="WORDS", help="natural (the default), or families:power=0.5 for redundant corpora.")
-@click.option(
-    "--families", metavar="TSV", help="Clusters as MMseqs2 writes them; else they are found by shared k-mers."
-)
+@options.asked
 @options.training
 def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:
     """Train on unlabelled sequences: a masked language model, unless --objective asks for something else.

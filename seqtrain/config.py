@@ -161,6 +161,10 @@ class DistillConfig(FinetuneConfig):
     """What is averaged over several networks."""
     cache_teacher: bool = False
     """Ask the teacher once about every input and keep its answers in the run directory."""
+    similarity: float | None = None
+    """Weight of the similarities of augmented to unchanged sequences, learnt from the teacher; None: not learnt."""
+    similarity_steps: int | None = None
+    """Updates of the module that the teacher compares by; None: a quarter of the student's."""
 
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -230,7 +234,8 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
 _POSITIVE = (
     "max_length", "steps", "tokens_per_step", "tokens_per_microbatch", "learning_rate", "head_learning_rate",
-    "num_evaluations", "residues", "epochs", "members", "spectral_norm", "temperature",
+    "num_evaluations", "residues", "epochs", "members", "spectral_norm", "temperature", "similarity",
+    "similarity_steps",
 )  # fmt: skip
 _FRACTIONS = ("warmup_fraction", "dropout", "masked_fraction", "disturbed_fraction")
 

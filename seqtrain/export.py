@@ -19,9 +19,8 @@ from seqtrain.alphabet import CODONS, Alphabet
 from seqtrain.batch import Batch
 from seqtrain.errors import InputError, RunError
 from seqtrain.models.backbone import BackboneConfig
-from seqtrain.models.heads import LanguageModelHead
 from seqtrain.models.network import Network, to_dict
-from seqtrain.run import MASKED_LM, SELF_SUPERVISED, Run
+from seqtrain.run import Run, kind_without_task
 from seqtrain.tasks import task_to_json
 
 TOLERANCE = 1e-4
@@ -110,12 +109,8 @@ def meaning(run: Run) -> dict[str, str]:
         "letters": json.dumps(letter_ids(run.alphabet)),
         "special": json.dumps(special),
         "max_length": str(run.max_length),
-        "task": json.dumps({"kind": _kind_without_task(run)} if run.task is None else task_to_json(run.task)),
+        "task": json.dumps({"kind": kind_without_task(run.single)} if run.task is None else task_to_json(run.task)),
     }
-
-
-def _kind_without_task(run: Run) -> str:
-    return MASKED_LM if isinstance(run.single.head, LanguageModelHead) else SELF_SUPERVISED
 
 
 def letter_ids(alphabet: Alphabet) -> dict[str, int]:

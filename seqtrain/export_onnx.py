@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from seqtrain.errors import InputError, RunError
 from seqtrain.export import FRAMING, Probe, checked_difference, longest_of, meaning, probes, replacing_files
 from seqtrain.models.folding import folded
+from seqtrain.models.heads import LanguageModelHead
 from seqtrain.models.rectangular import Rectangular
 from seqtrain.run import Run
 from seqtrain.tasks import MultiLabel, Regression, Task
@@ -131,8 +132,10 @@ def _about(run: Run, answering: Answering) -> dict[str, str]:
     """The metadata: what :func:`seqtrain.export.meaning` tells, and what the outputs are."""
     where = "position" if answering.rectangular.per_position else "sequence"
     about = {**meaning(run), "inputs": "input_ids: <cls>, letters, <eos>, <pad> …; attention_mask: 0 at <pad>"}
-    if run.task is None:
+    if run.task is None and isinstance(run.single.head, LanguageModelHead):
         return about | {"logits": "of each token at each position", "tokens": json.dumps(run.alphabet.tokens)}
+    if run.task is None:
+        return about | {"logits": "what the objective of the pretraining compares, for each sequence; no labels"}
     task = run.task
     names = task.columns if isinstance(task, Regression) else task.classes
     kind = "numbers in the units of the labels" if isinstance(task, Regression) else "probabilities"

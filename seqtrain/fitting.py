@@ -266,9 +266,9 @@ def _tokens_at_once(training: Training, progress: Progress, folder: Path, listen
     """As set, or found by trying; fewer where memory ran out before the training was stopped."""
     if progress.tokens_per_microbatch is not None:
         return progress.tokens_per_microbatch
-    if training.tokens_per_microbatch == "auto":
+    if training.tokens_per_microbatch == "auto" and training.num_steps:
         return kept_or_found(training, folder, listener.say)
-    return training.tokens_per_microbatch
+    return training.first_microbatch
 
 
 def _evaluate(

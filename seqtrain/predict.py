@@ -67,11 +67,13 @@ class Predictor:
         """Each record with its cells under the task's header; a record without letters gets empty cells.
 
         Raises:
-            InputError: the run is a masked language model.
+            InputError: the run was pretrained without labels.
         """
         task = self.task
         if task is None:
-            raise InputError("this run is a masked language model and has no labels; finetune it first, or use embed")
+            raise InputError(
+                "this run was pretrained without labels and predicts none; finetune it first, or use embed"
+            )
         for record, outputs in self.outputs(records):
             yield record, ([""] * len(task.header) if outputs is None else task.rows(outputs)[0])
 

@@ -23,8 +23,7 @@ from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.run_record import DAMAGED, ENSEMBLE, RECORD, TASK, damaged
 from seqtrain.tasks import Task, task_from_json, task_to_json
 
-MASKED_LM, SELF_SUPERVISED = "masked_lm", "self_supervised"
-_NO_TASK = (MASKED_LM, SELF_SUPERVISED)
+_NO_TASK = ("masked_lm", "self_supervised")
 """Of runs without labels: with a language model head, and with the head of another objective."""
 
 
@@ -114,7 +113,7 @@ def check_alike(runs: Sequence[Run]) -> None:
             raise InputError(f"{run.folder}: is an ensemble itself; name its members instead")
         if run.task is None:
             raise InputError(
-                f"{run.folder}: is a masked language model and has no labels to answer with; finetune it first"
+                f"{run.folder}: was pretrained without labels and has none to answer with; finetune it first"
             )
         if run.alphabet.name != first.alphabet.name:
             raise InputError(
@@ -206,7 +205,7 @@ def save_model(
         else:
             save_adapter(partial, adapter, network.body.config, network.head, alphabet.tokens)
     meaning = {
-        "task": {"kind": _kind_without_task(network)} if task is None else task_to_json(task),
+        "task": {"kind": kind_without_task(network)} if task is None else task_to_json(task),
         "alphabet": alphabet.name,
         "max_length": max_length,
         "columns": dict(columns),
@@ -214,5 +213,6 @@ def save_model(
     write_json_atomically(folder / TASK, meaning)
 
 
-def _kind_without_task(network: Network) -> str:
+def kind_without_task(network: Network) -> str:
+    """What stands in the place of a task's kind where there are no labels."""
     return _NO_TASK[0 if isinstance(network.head, LanguageModelHead) else 1]

@@ -52,6 +52,8 @@ class Lead:
         """Whether the network is better, as a phrase."""
         verdict = "better than" if self.low > 0 else "worse than" if self.high < 0 else "not clearly better than"
         difference = f"difference {self.low:+.3f} to {self.high:+.3f}"
+        if math.isnan(self.low):
+            difference = "too few records for an interval of the difference"
         return f"{verdict} the best simple model, {self.over}, which reaches {self.its_score:.3f} ({difference})"
 
 
@@ -75,9 +77,9 @@ class Scored:
         name = MAIN_METRIC[type(task)]
         value = self.metrics[name]
         low, high = self.intervals.get(name, (float("nan"), float("nan")))
-        lines = [
-            f"{self.name} ({self.num_records:,} records): {name} {value:.3f} (95 % interval {low:.3f} to {high:.3f})"
-        ]
+        interval = "no interval" if math.isnan(low) else f"95 % interval {low:.3f} to {high:.3f}"
+        counted = f"{self.num_records:,} record{'s' * (self.num_records != 1)}"
+        lines = [f"{self.name} ({counted}): {name} {value:.3f} ({interval})"]
         return lines if self.lead is None else [*lines, self.lead.words()]
 
 

@@ -30,6 +30,7 @@ from seqtrain.objectives.views import partners
 from seqtrain.recipes import self_supervision
 from seqtrain.recipes.contrast import contrastive_measures, projection_head
 from seqtrain.recipes.pretrain import pretrain
+from seqtrain.recipes.self_supervision import outcome
 from seqtrain.spans import Spans
 from seqtrain.training import LoopConfig
 from seqtrain_data.families import FamilyWorld, write_fasta
@@ -159,6 +160,8 @@ def test_measures_do_not_depend_on_what_is_computed_at_once() -> None:
         ("sim-clr:masked_fraction=0,crop_fraction=1", {}, "views of a sequence would be equal; mask letters"),
         ("sim-clr:temperature=-1", {}, "--objective sim-clr:temperature=-1: sim-clr: temperature is -1"),
         ("nnclr:support_size=0", {}, "support_size is 0; give a whole number above 0"),
+        ("nnclr:support_size=20", {}, "support_size=20 is no more than the 24 sequences of a step"),
+        ("nnclr", {"tokens_per_step": 10**6}, "holds all sequences, and neighbours are others"),
         ("nnclr:support=x", {}, "support cannot be written in words"),
         ("simclr", {}, "no objective is called 'simclr'; did you mean 'sim-clr'?"),
         ("sim-siam:crop=0.5", {}, "it has alphabet, masked_fraction, crop_fraction"),
@@ -179,6 +182,40 @@ def test_one_sequence_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     config = settings(tmp_path / "one.fasta", tmp_path / "run", "sim-clr", valid=str(tmp_path / "valid.fasta"))
     with pytest.raises(InputError, match="there is one to train on; give more"):
         pretrain(config, Silent())
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "message"),
+    [
+        ("automatic:by=length,groups=2", "length 22 to 22 (group 2) holds one sequence"),
+        ("shortest-first:first_fraction=0.4", "begins with 0.4 of the examples, one sequence"),
+    ],
+)
+def test_a_curriculum_that_shows_one_sequence_is_refused(curriculum: str, message: str, tmp_path: Path) -> None:
+    letters = "ACDEFGHIKLMNPQRSTVWY"
+    texts = [letters, letters[::-1] + "A", letters + "CC"]
+    for name in ("three", "valid"):
+        (tmp_path / f"{name}.fasta").write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(texts)))
+    valid = str(tmp_path / "valid.fasta")
+    config = settings(tmp_path / "three.fasta", tmp_path / "run", "sim-clr", valid=valid, curriculum=curriculum)
+    with pytest.raises(InputError) as refused:
+        pretrain(config, Silent())
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_one_sequence_held_out_is_said_to_tell_nothing(tmp_path: Path) -> None:
+    letters = "ACDEFGHIKLMNPQRSTVWY"
+    (tmp_path / "three.fasta").write_text("".join(f">{i}\n{letters[i:]}\n" for i in range(3)))
+    (tmp_path / "valid.fasta").write_text(f">v\n{letters[::-1]}\n")
+    config = settings(
+        tmp_path / "three.fasta", tmp_path / "run", "sim-clr", valid=str(tmp_path / "valid.fasta"), steps=2
+    )
+    listener = Noting()
+    results = pretrain(config, listener)
+    said = "\n".join(listener.said)  # type: ignore[attr-defined]
+    assert "one sequence is held out" in said and "collapsed" not in said
+    assert results["valid"]["loss"] == pytest.approx(0, abs=1e-6)
+    assert "nan" not in outcome(SimSiam(alphabet=PROTEIN), results["valid"], 20.0)
 
 
 def test_augmented_views_differ_without_masks_and_crops(corpus: Path, tmp_path: Path) -> None:

@@ -332,6 +332,8 @@ def test_a_student_is_smaller_unless_it_is_told_its_size(ensemble: Path, tmp_pat
         "teacher_input",
         "teacher_mean",
         "cache_teacher",
+        "similarity",
+        "similarity_steps",
     }
 
 

@@ -62,7 +62,8 @@ class AlignedHead(nn.Module):
         """
         chosen = residues.nonzero().squeeze(1)
         segments = segments[chosen]
-        counts = torch.bincount(segments, minlength=num_sequences)
+        # Exporters know bincount for numbers of sequences that never change only.
+        counts = segments.new_zeros(num_sequences).index_add(0, segments, torch.ones_like(segments))
         places = torch.arange(len(chosen), device=hidden.device) - (counts.cumsum(0) - counts)[segments]
         length = self.config.length
         if not torch.compiler.is_exporting() and int(counts.max()) > length:

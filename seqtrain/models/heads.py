@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from seqtrain.models.aligned_head import AlignedHead, AlignedHeadConfig
 from seqtrain.models.checks import require_choice, require_fraction, require_positive, require_whole
+from seqtrain.models.compared_head import ComparedHead
 from seqtrain.models.encoder import initialise
 from seqtrain.models.imprinted_head import ImprintedHead, ImprintedHeadConfig
 from seqtrain.models.light_attention import LightAttentionHead, LightAttentionHeadConfig
@@ -161,4 +162,4 @@ class PositionHead(nn.Module):
 
 SequenceHeadConfig = PooledHeadConfig | LightAttentionHeadConfig | AlignedHeadConfig | ImprintedHeadConfig
 """The heads of one answer per sequence."""
-SequenceHead = PooledHead | LightAttentionHead | AlignedHead | ImprintedHead
+SequenceHead = PooledHead | LightAttentionHead | AlignedHead | ImprintedHead | ComparedHead

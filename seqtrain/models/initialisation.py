@@ -8,6 +8,7 @@ from torch import nn
 
 from seqtrain.errors import InputError
 from seqtrain.models.aligned_head import AlignedHead
+from seqtrain.models.compared_head import ComparedHead
 from seqtrain.models.decoder_head import DecoderHead
 from seqtrain.models.heads import LanguageModelHead, PooledHead, PositionHead
 from seqtrain.models.imprinted_head import ImprintedHead
@@ -74,7 +75,7 @@ def _fixup(network: Network) -> None:
         if block.projection is not None:
             _draw(block.projection, "he")
     # Zeros have no direction to compare, and no residual network has a decoder.
-    if not isinstance(network.head, ProjectionHead | ImprintedHead | DecoderHead):
+    if not isinstance(network.head, ProjectionHead | ImprintedHead | DecoderHead | ComparedHead):
         nn.init.zeros_(_last_layer(network.head).weight)
 
 

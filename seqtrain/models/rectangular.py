@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seqtrain.models.heads import LanguageModelHead, PositionHead
 from seqtrain.models.network import Network
 from seqtrain.models.padding import segments_of_rectangle
+from seqtrain.models.projection import ProjectionHead
 
 
 class Rectangular(nn.Module):
@@ -55,5 +56,10 @@ class Rectangular(nn.Module):
             logits = head(hidden)
             return logits.view(*input_ids.shape, -1)
         framing = (inputs[:, None] == self.framing_ids).any(dim=1)  # exporters know no torch.isin
-        logits = head(hidden, segments_of_rectangle(real), real.flatten() & ~framing, 2 * real.shape[0])
+        where = segments_of_rectangle(real), real.flatten() & ~framing, 2 * real.shape[0]
+        if isinstance(head, ProjectionHead):
+            # Records are for its support set, which only training has.
+            logits = head(hidden, *where, torch.zeros_like(real[:, 0], dtype=torch.int64))
+        else:
+            logits = head(hidden, *where)
         return logits[::2]

@@ -12,6 +12,8 @@ from torch.nn import functional
 LEAST_SPREAD = 0.1
 """Below this, the mean cosine of two sequences is above 0.99."""
 LEAST_RANK = 1.5
+_RANKED = 8
+"""Sequences from which on the rank of their directions is told: that of few is low, whatever was learnt."""
 
 
 def collapse_measures(first: Tensor, second: Tensor) -> dict[str, float]:
@@ -23,9 +25,9 @@ def collapse_measures(first: Tensor, second: Tensor) -> dict[str, float]:
 
     Returns:
         spread: the standard deviation of each number, averaged and multiplied by √K: 1 for directions drawn evenly, 0
-            when all are the same (Chen & He 2021, section 4.1, who compare it with 1/√K).
+            when all are the same (Chen & He 2021, section 4.1, who compare it with 1/√K); nan for one sequence.
         effective_rank: the exponential of the entropy of the normalised singular values of the directions, between 1
-            and K (Roy & Vetterli 2007, EUSIPCO).
+            and the smaller of N and K (Roy & Vetterli 2007, EUSIPCO); nan for fewer than 8 sequences.
         cosine: the mean over all pairs of different sequences; nan for one sequence.
         alignment: the mean squared distance between the views of a sequence; 0 is best (Wang & Isola 2020,
             arXiv:2005.10242).
@@ -33,13 +35,13 @@ def collapse_measures(first: Tensor, second: Tensor) -> dict[str, float]:
     """
     one, other = (functional.normalize(rows.detach().double(), dim=1) for rows in (first, second))
     num_rows, width = one.shape
-    spread = one.std(0, unbiased=False).mean() * math.sqrt(width)
+    spread = float(one.std(0, unbiased=False).mean()) * math.sqrt(width) if num_rows > 1 else math.nan
     # The sum over all pairs is the squared length of the sum; those of each with itself are 1.
     pairs = num_rows * (num_rows - 1)
     cosine = (one.sum(0).square().sum() - one.square().sum()) / pairs if pairs else torch.tensor(math.nan)
     return {
-        "spread": float(spread),
-        "effective_rank": _effective_rank(one),
+        "spread": spread,
+        "effective_rank": _effective_rank(one) if num_rows >= _RANKED else math.nan,
         "cosine": float(cosine),
         "alignment": float((one - other).square().sum(1).mean()),
         "uniformity": _uniformity(one),

@@ -178,7 +178,7 @@ def _load(config: ApplyConfig, listener: Listener) -> tuple[Run, Predictor]:
 def _task_of(run: Run) -> Task:
     if run.task is None:
         raise InputError(
-            f"{run.folder}: is a masked language model and has no labels; "
+            f"{run.folder}: was pretrained without labels and predicts none; "
             f"finetune it first: seqtrain finetune TABLE --from {run.folder}"
         )
     return run.task

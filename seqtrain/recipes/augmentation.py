@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seqtrain.alphabet import Alphabet
-from seqtrain.augment import Augmenter, Chain, RandomCrop, read_policy
+from seqtrain.augment import (
+    Augmenter,
+    Chain,
+    RandomCrop,
+    RandomDeletion,
+    RandomInsertion,
+    ReverseComplement,
+    read_policy,
+)
+from seqtrain.augment.augmenter import with_members
 from seqtrain.errors import InputError
+
+Moving = RandomCrop | RandomDeletion | RandomInsertion | ReverseComplement
+"""Augmenters after which letters are at other places than before."""
 
 
 def training_augmenter(words: Sequence[str], alphabet: Alphabet, max_length: int, *, crop: bool) -> Augmenter | None:
@@ -25,3 +37,11 @@ def training_augmenter(words: Sequence[str], alphabet: Alphabet, max_length: int
         )
     # Cropped last, also where nothing was too long before: an insertion may have made it so.
     return Chain((policy, RandomCrop(max_length)))
+
+
+def moving_words(words: Sequence[str], alphabet: Alphabet) -> str | None:
+    """The first of the words of ``--augment`` by which letters come to other places, if any does."""
+    for word in words:
+        if any(isinstance(member, Moving) for member in with_members(read_policy((word,), alphabet))):
+            return word
+    return None

@@ -19,6 +19,7 @@ from seqtrain.models.network import Network
 from seqtrain.models.projection import ProjectionHead, ProjectionHeadConfig
 from seqtrain.objectives import NNCLR, Contrastive, Score, SelfSupervised
 from seqtrain.objectives.collapse import collapse_measures, collapsed
+from seqtrain.orders import ByProgress, EasyFirst
 from seqtrain.training import LoopConfig, StepReport, add_scores, autocast
 
 _COMPARED = 256
@@ -64,18 +65,69 @@ def check_steps(objective: SelfSupervised, examples: Examples, tokens_per_step: 
     """Refuse steps that may hold a single sequence, which there is nothing to compare with.
 
     Raises:
-        InputError: fewer than two sequences, or too few tokens for the longest two.
+        InputError: fewer than two sequences, too few tokens for the longest two, or so many that no neighbour is left.
     """
     if not isinstance(objective, Contrastive):
         return
     if len(np.unique(examples.spans.records)) < 2:
         raise InputError("contrastive objectives compare sequences, and there is one to train on; give more")
+    _check_curriculum(examples)
     longest = int(np.sort(examples.num_tokens)[-2:].sum())
     if tokens_per_step < longest:
         raise InputError(
             f"--tokens-per-step {tokens_per_step}: two sequences in {objective.num_views} views take up to {longest:,} "
             f"tokens, and one has nothing to be compared with; give at least {longest}, or lower --max-length"
         )
+    if isinstance(objective, NNCLR):
+        _check_neighbours(objective, examples, tokens_per_step)
+
+
+def _check_neighbours(objective: NNCLR, examples: Examples, tokens_per_step: int) -> None:
+    """Refuse steps that leave no entry of other sequences in the support set, in which neighbours are looked for.
+
+    Raises:
+        InputError: a step that holds the whole corpus, or as many sequences as the support set has places.
+    """
+    in_step = tokens_per_step / float(examples.num_tokens.mean())
+    if in_step >= len(examples):
+        raise InputError(
+            f"--objective nnclr: a step of {tokens_per_step:,} tokens holds all sequences, and neighbours are others "
+            f"of earlier steps; give --tokens-per-step {tokens_per_step // 4} or less, or take sim-clr"
+        )
+    if in_step >= objective.support_size:
+        raise InputError(
+            f"--objective nnclr: support_size={objective.support_size} is no more than the {in_step:,.0f} sequences of "
+            "a step, whose own entries are no neighbours; give a larger one, such as 4096"
+        )
+
+
+def _check_curriculum(examples: Examples) -> None:
+    """Refuse an order in which the sequences of a step are one.
+
+    Raises:
+        InputError: a group, or the easiest examples, of one sequence.
+    """
+    order, records = examples.order, examples.spans.records
+    if isinstance(order, ByProgress):
+        for number, name in enumerate(order.names):
+            if len(np.unique(records[order.groups == number])) < 2:
+                raise InputError(
+                    f"--curriculum: a step shows one group, and {name} holds one sequence, which has nothing to be "
+                    "compared with; ask for fewer groups"
+                )
+    if isinstance(order, EasyFirst):
+        first = order.ranking[: max(1, int(order.first_fraction * len(order.ranking)))]
+        if len(np.unique(records[first])) < 2:
+            raise InputError(
+                f"--curriculum: begins with {order.first_fraction:g} of the examples, one sequence, which has nothing "
+                "to be compared with; raise first_fraction"
+            )
+
+
+def say_alone(objective: SelfSupervised, held_out: Examples, listener: Listener) -> None:
+    """Say that what is held out tells nothing, where it is one sequence of which there is nothing to be told from."""
+    if isinstance(objective, Contrastive) and len(np.unique(held_out.spans.records)) < 2:
+        listener.say("one sequence is held out, with nothing to be compared with: its loss says nothing; give --valid")
 
 
 def contrastive_measures(

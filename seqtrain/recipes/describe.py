@@ -16,6 +16,7 @@ from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
 from seqtrain.models.pretrained import HEAD_CONFIG, load_network, start_network
 from seqtrain.probe import NUM_SPECIAL
 from seqtrain.recipes.networks import Origin, body_config, label_head_config, lm_head_config, load_origin
+from seqtrain.recipes.self_supervision import head_for, objective_of
 from seqtrain.run import load_run
 
 _SIZE = "1M"
@@ -38,6 +39,8 @@ class Question:
     """In words."""
     length: int = 512
     """Residues."""
+    pretraining: PretrainConfig | None = None
+    """Whose objective the head answers where none for labels is asked for; None for a language model head."""
 
     @property
     def asks_for_labels(self) -> bool:
@@ -107,7 +110,9 @@ def _configured(path: Path, question: Question) -> Network:
     config = _config(path)
     alphabet = question.alphabet if config.alphabet == "auto" else config.alphabet
     question = replace(question, model=config.model, size=config.size, alphabet=alphabet)
-    if isinstance(config, FinetuneConfig):
+    if isinstance(config, PretrainConfig):
+        question = replace(question, pretraining=config)
+    else:
         # How many numbers the head gives stands in the table alone.
         question = replace(
             question,
@@ -143,4 +148,7 @@ def _fresh(question: Question) -> Network:
 def _head(question: Question, origin: Origin | None, fresh: BodyConfig | None) -> HeadConfig:
     if question.asks_for_labels:
         return label_head_config(question.head, question.per_residue, question.outputs or 1, 0.0, question.length)
-    return lm_head_config(origin, fresh)
+    if question.pretraining is None:
+        return lm_head_config(origin, fresh)
+    alphabet = origin.alphabet if origin is not None else ALPHABETS[question.alphabet]
+    return head_for(objective_of(question.pretraining, alphabet), origin, fresh)

@@ -33,6 +33,7 @@ from seqtrain.recipes.finetune import (
     write_results,
 )
 from seqtrain.recipes.finetuning import FinetuningJob, Input, prepare_finetuning
+from seqtrain.recipes.similarity import check_steps, with_similarity
 from seqtrain.recipes.student_and_teacher import as_results, beside_teacher, speeds
 from seqtrain.recipes.teacher_answers import (
     Answers,
@@ -99,7 +100,7 @@ def distill(
             listener.say(f"{output}: this run is finished; predict with it, or pass --overwrite to start it anew")
             return finished
         write_inputs(output, job)
-        outputs = train(_with_known_answers(prepared, output, listener), output, listener)
+        outputs = train(_as_taught(prepared, output, listener), output, listener)
         student, loop = job.training.network, job.training.loop
         listener.say("scoring, with the teacher and simple models beside")
         scored, kept = beside_teacher(
@@ -170,6 +171,8 @@ def prepare_distillation(config: DistillConfig, listener: Listener) -> Distillat
         by_bins=teacher.by_bins,
     )
     training = replace(job.training, objective=objective)
+    if config.similarity is not None:
+        check_steps(config, training)
     job = replace(job, config=settled_config, training=training)
     return DistillationJob(settled_config, job, runs, teacher, shown[0])
 
@@ -188,6 +191,16 @@ def _with_size(config: DistillConfig, runs: Sequence[TeacherRun], listener: List
         + "; choose another with --model and --size"
     )
     return replace(config, model=model, size=size)
+
+
+def _as_taught(prepared: DistillationJob, output: Path, listener: Listener) -> FinetuningJob:
+    """The student's job, with all that is learnt of or asked of the teacher before the first step."""
+    config, job = prepared.config, prepared.job
+    if config.similarity is None:
+        return _with_known_answers(prepared, output, listener)
+    made_from = {**_digests(prepared), "inputs": digest_of_inputs(job.training.examples)}
+    training = with_similarity(config, job.training, prepared.teacher, made_from, output, listener)
+    return replace(job, training=training)
 
 
 def _with_known_answers(prepared: DistillationJob, output: Path, listener: Listener) -> FinetuningJob:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from seqtrain.errors import InputError
@@ -42,7 +43,7 @@ def join_runs(folders: Sequence[str], output: Path, listener: Listener) -> None:
         _copy(runs[0].folder / "task.json", partial / "task.json")
         _copy(runs[0].folder / "run.json", partial / "run.json")
         save_ensemble(partial, names)
-    listener.say(f"wrote {output}: {len(runs)} runs as one; predict with  seqtrain predict {output} FILE")
+    listener.say(f"wrote {output}: {len(runs)} runs as one; predict with  seqtrain predict {quote(str(output))} FILE")
 
 
 def _copy(source: Path, target: Path) -> Any:

@@ -81,6 +81,13 @@ def with_features(job: FinetuningJob, output: Path, listener: Listener) -> Train
     return _on_features(job, network, arrays, points) if once else _on_chosen(job, points)
 
 
+def computed_once(job: FinetuningJob) -> bool:
+    """Whether hidden states are computed once for the whole training, as :func:`with_features` would."""
+    network, frozen = job.training.network, isinstance(freezing_of(job.config), Body)
+    assert isinstance(network, Network)
+    return frozen and obstacle_to_features(job.config, job.data.task, network, job.training.examples) is None
+
+
 def _on_features(job: FinetuningJob, network: Network, arrays: Arrays, points: Points | None) -> Training:
     """The training of the head on features, its validation records as features, too."""
     training, data = job.training, job.data

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from seqtrain.recipes.networks import (
     digests_of,
 )
 from seqtrain.recipes.report import finetune_report
+from seqtrain.recipes.similarity import without_module
 from seqtrain.recipes.training_core import (
     with_found_rate,
 )
@@ -86,6 +88,7 @@ def train(job: FinetuningJob, output: Path, listener: Listener) -> NDArray[np.fl
     if config.learning_rate == "auto" and training.num_steps:
         training = with_found_rate(training, output, listener)
     fit(training, output, listener, tensorboard=config.tensorboard)
+    without_module(training.network)
     assert isinstance(training.network, Network)
     adapter = finished_adapter(training.network, config, job.origin)
     outputs = outputs_of(training.network, data.task, held_out(job), training.loop)
@@ -186,7 +189,7 @@ def say_scores(output: Path, data: LabeledData, scored: list[Scored], listener: 
             listener.say(line)
     if not data.split.test_sets:
         listener.say("there is no test set: nothing here says how the model does on records it was not chosen by")
-    listener.say(f"wrote {output}: predict with  seqtrain predict {output} FILE")
+    listener.say(f"wrote {output}: predict with  seqtrain predict {quote(str(output))} FILE")
 
 
 def score_sets(data: LabeledData, outputs: NDArray[np.float32], seed: int) -> list[Scored]:

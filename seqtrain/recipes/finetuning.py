@@ -24,7 +24,7 @@ from seqtrain.io.records import RecordReader
 from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData, read_labeled
 from seqtrain.models.aligned_head import AlignedHeadConfig
-from seqtrain.models.network import Network
+from seqtrain.models.network import HeadConfig, Network
 from seqtrain.objectives import Supervised
 from seqtrain.recipes.adapters import lora_of
 from seqtrain.recipes.bagging import bagged, training_seed
@@ -49,7 +49,7 @@ from seqtrain.recipes.training_core import (
     stopping_of,
     task_with_loss,
 )
-from seqtrain.recipes.training_examples import labeled_examples, training_examples
+from seqtrain.recipes.training_examples import labeled_examples, option_that_moves, training_examples
 from seqtrain.recipes.transfer import freezing_of, frozen, kept_head, say_head, start_head, trained_by
 from seqtrain.scoring import mean_loss, measure, rows_of, true_values
 from seqtrain.step_count import num_steps_for
@@ -192,16 +192,7 @@ def _prepare(
     config: FinetuneConfig, data: LabeledData, shown: LabeledData, origin: Origin | None, device: torch.device
 ) -> Training:
     task = data.task
-    dropout = settled(config.dropout)
-    longest = int(data.store.lengths.max())
-    head = kept_head(config, task, origin) or label_head_config(
-        config.head, task.per_residue, task.loss.width(task.outputs), dropout, longest
-    )
-    if isinstance(head, AlignedHeadConfig) and longest > config.max_length:
-        raise InputError(
-            f"--head {config.head}: positions of windows are not those of the sequence, and the longest here has "
-            f"{longest:,} letters; raise --max-length to that, or take another head"
-        )
+    dropout, head = settled(config.dropout), _head(config, data, origin)
     fresh = None if origin else body_config(str(config.model), str(config.size), data.store.alphabet, dropout)
     seed = training_seed(config)
     network = make_network(origin, fresh, head, seed, dropout, lora_of(config), config.initialise)
@@ -254,6 +245,34 @@ def _prepare(
         judged_by="loss" if len(valid) else None,
         keep_best=True,
     )
+
+
+def _head(config: FinetuneConfig, data: LabeledData, origin: Origin | None) -> HeadConfig:
+    """The head that is kept or asked for.
+
+    Raises:
+        InputError: it does not fit the labels, or has weights for places where letters would not stay.
+    """
+    task, longest = data.task, int(data.store.lengths.max())
+    head = kept_head(config, task, origin) or label_head_config(
+        config.head, task.per_residue, task.loss.width(task.outputs), settled(config.dropout), longest
+    )
+    if not isinstance(head, AlignedHeadConfig):
+        return head
+    said = "--keep-head" if config.keep_head else f"--head {config.head}"
+    if longest > head.length:
+        raise InputError(
+            f"{said}: has weights for {head.length:,} positions, and the longest sequence here has {longest:,} letters; "
+            "leave such records out, or take another head"
+        )
+    if longest > config.max_length:
+        raise InputError(
+            f"{said}: positions of windows are not those of the sequence, and the longest here has {longest:,} letters; "
+            "raise --max-length to that, or take another head"
+        )
+    if option := option_that_moves(config, data.store.alphabet):
+        raise InputError(f"{said}: has weights for positions, and {option} moves letters; leave one of the two out")
+    return head
 
 
 def measures_of(data: LabeledData, outputs: NDArray[np.float32], records: NDArray[np.int64]) -> dict[str, float]:

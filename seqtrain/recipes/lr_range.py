@@ -9,6 +9,7 @@ from seqtrain.config import FinetuneConfig, PretrainConfig
 from seqtrain.fitting import Listener
 from seqtrain.io.run_directory import write_json_atomically, write_text_atomically
 from seqtrain.lr_range import RangeResult, RangeTest, range_picture
+from seqtrain.recipes.features import with_features
 from seqtrain.recipes.finetuning import prepare_finetuning
 from seqtrain.recipes.pretraining import prepare_pretraining
 
@@ -22,7 +23,7 @@ def lr_range(config: PretrainConfig | FinetuneConfig, picture: Path, num_steps: 
     """
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(config, FinetuneConfig):
-            training = prepare_finetuning(config, listener).training
+            training = with_features(prepare_finetuning(config, listener), Path(folder), listener)
         else:
             training = prepare_pretraining(config, listener, Path(folder))
         listener.say(f"up to {num_steps} steps at rates from 1e-06 to 1")

@@ -1,4 +1,4 @@
-"""What a pretraining or finetuning will take, measured before it is begun."""
+"""What a pretraining, a finetuning or a distillation will take, measured before it is begun."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 
-from seqtrain.config import FinetuneConfig, PretrainConfig
+from seqtrain.config import DistillConfig, FinetuneConfig, PretrainConfig
 from seqtrain.errors import InputError
-from seqtrain.fitting import Listener
+from seqtrain.fitting import Listener, Training
 from seqtrain.lr_range import RangeTest
 from seqtrain.models.network import Network
 from seqtrain.plan import Plan, plan_training
+from seqtrain.recipes.distill import prepare_distillation
+from seqtrain.recipes.features import computed_once
 from seqtrain.recipes.finetuning import prepare_finetuning
 from seqtrain.recipes.networks import describe
 from seqtrain.recipes.pretraining import prepare_pretraining
@@ -51,7 +53,7 @@ def plan_run(config: PretrainConfig | FinetuneConfig, listener: Listener) -> Pla
         config = replace(config, members=1, member=0)
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(config, FinetuneConfig):
-            training = prepare_finetuning(config, listener).training
+            training = _prepared(config, listener)
         else:
             training = prepare_pretraining(config, listener, Path(folder))
         reading_seconds = time.perf_counter() - began
@@ -70,6 +72,18 @@ def plan_run(config: PretrainConfig | FinetuneConfig, listener: Listener) -> Pla
         store_bytes=store_bytes,
         num_members=num_members,
     )
+
+
+def _prepared(config: FinetuneConfig, listener: Listener) -> Training:
+    """The training on a table, that of a student with its teacher."""
+    if isinstance(config, DistillConfig):
+        return prepare_distillation(config, listener).job.training
+    job = prepare_finetuning(config, listener)
+    if computed_once(job):
+        listener.say(
+            "the frozen body will be run once, before the first step; the steps that are measured here run it each time"
+        )
+    return job.training
 
 
 def plan_rows(run: PlannedRun) -> list[tuple[str, str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from seqtrain.config import PretrainConfig, to_toml
@@ -15,18 +16,13 @@ from seqtrain.objectives import SelfSupervised
 from seqtrain.recipes.adapters import finished_adapter
 from seqtrain.recipes.contrast import forget_support, watched_for_collapse
 from seqtrain.recipes.corpus import Corpus
-from seqtrain.recipes.networks import (
-    describe,
-    digests_of,
-)
+from seqtrain.recipes.networks import describe, digests_of
 from seqtrain.recipes.pretext_labels import pretext_facts
 from seqtrain.recipes.pretraining import held_out_examples, prepare, set_up
 from seqtrain.recipes.report import pretrain_report
 from seqtrain.recipes.sampling import digest_of_families, sampling_of
 from seqtrain.recipes.self_supervision import outcome, self_supervised_measures
-from seqtrain.recipes.training_core import (
-    with_found_rate,
-)
+from seqtrain.recipes.training_core import with_found_rate
 from seqtrain.recipes.transfer import say_frozen
 from seqtrain.run import save_model
 from seqtrain.run_record import finish_run, opened_run
@@ -75,7 +71,7 @@ def pretrain(
         pretrain_report(output, results, _objective(training))
         finish_run(output, results)
     listener.say(outcome(_objective(training), results["valid"], results["unigram_perplexity"]))
-    listener.say(f"wrote {output}: finetune it with  seqtrain finetune TABLE --from {output}")
+    listener.say(f"wrote {output}: finetune it with  seqtrain finetune TABLE --from {quote(str(output))}")
     return results
 
 

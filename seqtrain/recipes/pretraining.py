@@ -24,8 +24,9 @@ from seqtrain.models.network import BodyConfig, Network
 from seqtrain.objectives import SelfSupervised
 from seqtrain.recipes.adapters import lora_of
 from seqtrain.recipes.augmentation import training_augmenter
-from seqtrain.recipes.contrast import check_steps, with_support_of
+from seqtrain.recipes.contrast import check_steps, say_alone, with_support_of
 from seqtrain.recipes.corpus import Corpus, first_sequences, read_corpus
+from seqtrain.recipes.kept_heads import head_words, keeps_head
 from seqtrain.recipes.networks import (
     Origin,
     body_config,
@@ -55,8 +56,9 @@ from seqtrain.training import LoopConfig
 
 _DEFAULT_RESIDUES = {"cpu": 3_000_000, "gpu": 300_000_000}
 _MAX_PASSES = 20
-_TOKENS_PER_STEP = ((2048, 65_536), (16_384, 131_072))
-"""On a CPU and on a GPU: of objectives of one view, and of several."""
+_TOKENS_PER_STEP = {"cpu": 2048, "gpu": 65_536}
+_TOKENS_PER_STEP_IN_VIEWS = {"cpu": 16_384, "gpu": 131_072}
+"""Views are compared with those of other sequences, of which a step has to hold some."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def set_up(config: PretrainConfig, listener: Listener) -> Setup:
     listener.say(f"device: {why}")
     commit = origin.commit if origin else None
     check_words(config, alphabet)
-    objective = objective_of(config, alphabet, 1)
+    objective = objective_of(config, alphabet)
     config = replace(config, output=str(output), alphabet=alphabet.name, revision=commit)
     config = _settle(config, origin, objective.num_views)
     if isinstance(head_for(objective, origin, _fresh(config, origin, alphabet)), LanguageModelHeadConfig):
@@ -126,14 +128,14 @@ def _settle(config: PretrainConfig, origin: Origin | None, num_views: int) -> Pr
     device, _ = choose_device(config.device)
     small, precision = device.type != "cuda", choose_precision(config.precision, device)
     size = None if origin else config.size or ("1M" if small else "8M")
+    tokens_per_step = _TOKENS_PER_STEP_IN_VIEWS if num_views > 1 else _TOKENS_PER_STEP
     return replace(
         config,
         model=None if origin else config.model or "transformer",
         size=size,
         device=device.type if ":" not in config.device else config.device,
         precision=precision,
-        # Views are compared with those of other sequences, of which a step has to hold some.
-        tokens_per_step=config.tokens_per_step or _TOKENS_PER_STEP[num_views > 1][0 if small else 1],
+        tokens_per_step=config.tokens_per_step or tokens_per_step["cpu" if small else "gpu"],
         tokens_per_microbatch=config.tokens_per_microbatch or (2048 if small else tokens_per_batch(device, precision)),
         learning_rate=config.learning_rate or (1e-4 if origin else 5e-4),
         dropout=config.dropout or 0.0,
@@ -157,9 +159,9 @@ def prepare(setup: Setup, corpus: Corpus, listener: Listener) -> Training:
         InputError: options that do not fit the corpus.
     """
     config, alphabet, device = setup.config, setup.alphabet, setup.device
-    objective = fitted_to(objective_of(config, alphabet, 1), corpus, alphabet, config.max_length, listener)
+    objective = fitted_to(objective_of(config, alphabet), corpus, alphabet, config.max_length, listener)
     examples = _training_examples(config, alphabet, corpus, objective)
-    network = _network(setup, corpus, objective)
+    network = _network(setup, corpus, objective, listener)
     loop = LoopConfig(
         device=device,
         precision=choose_precision(config.precision, device),
@@ -169,18 +171,19 @@ def prepare(setup: Setup, corpus: Corpus, listener: Listener) -> Training:
     )
     # A step beyond one epoch would only repeat what it has seen.
     tokens_per_step = min(settled(config.tokens_per_step), int(examples.num_tokens.sum()))
-    check_steps(objective, examples, tokens_per_step)
     num_examples = _num_examples(config, examples, tokens_per_step)
     if config.curriculum is not None and config.steps is not None:
         examples = with_curriculum_of_steps(config.curriculum, examples, config.steps, tokens_per_step)
     elif config.curriculum is not None:
         examples = with_curriculum(config.curriculum, examples, num_examples)
+    check_steps(objective, examples, tokens_per_step)
     num_steps = config.steps or num_steps_for(examples, tokens_per_step, num_examples, config.seed)
     schedule = schedule_of(config, num_steps)
     num_steps = schedule.num_steps
     freezing = frozen(config, network, num_steps)
     objective = with_support_of(for_steps(objective, num_steps), network)
     watched = held_out_examples(corpus, corpus.watched, examples, config)
+    say_alone(objective, watched, listener)
 
     def evaluate() -> dict[str, float]:
         return self_supervised_measures(network, objective, watched, loop)
@@ -225,17 +228,20 @@ def _training_examples(
     )
 
 
-def _network(setup: Setup, corpus: Corpus, objective: SelfSupervised) -> Network:
-    """The network on its device; what a head can know of the corpus before any step, it starts with."""
+def _network(setup: Setup, corpus: Corpus, objective: SelfSupervised, listener: Listener) -> Network:
+    """The network on its device; what a fresh head can know of the corpus before any step, it starts with."""
     config, origin = setup.config, setup.origin
     fresh = _fresh(config, origin, setup.alphabet)
     head = head_for(objective, origin, fresh)
     dropout = settled(config.dropout)
     network = make_network(origin, fresh, head, config.seed, dropout, lora_of(config), config.initialise)
-    is_language_model = isinstance(network.head, LanguageModelHead)
-    if isinstance(network.head, DecoderHead) or (is_language_model and not (origin and origin.body.lm_head_state)):
+    kept = keeps_head(network, objective, origin)
+    if origin is not None:
+        listener.say(head_words(network, origin, kept))
+    if not kept and isinstance(network.head, DecoderHead | LanguageModelHead):
         _start_at_letter_frequencies(network, corpus, setup.alphabet)
-    start_at_constant_guess(network, objective)
+    elif not kept:
+        start_at_constant_guess(network, objective)
     network.to(setup.device)
     prepare_layers(network, config)
     return network

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 import numpy as np
@@ -106,10 +107,10 @@ def pseudo_label_file(config: PseudoLabelConfig, output: Source, listener: Liste
     header = unique_names(["identifier", columns.sequence, *columns.targets, "set", "source", "confidence", "weight"])
     write_table(output, header, _rows(base, fresh, given, chosen, run))
     split, weight = header[-4], header[-1]
-    targets = " ".join(f"--target {_quoted(name)}" for name in columns.targets)
+    targets = " ".join(f"--target {quote(name)}" for name in columns.targets)
     listener.say(
-        f"wrote {output}: train a student with  seqtrain finetune {output} {targets} --sequence-column "
-        f"{_quoted(columns.sequence)} --split-column {split} --weight-column {weight}"
+        f"wrote {output}: train a student with  seqtrain finetune {quote(str(output))} {targets} --sequence-column "
+        f"{quote(columns.sequence)} --split-column {split} --weight-column {weight}"
     )
     return {KEPT: len(chosen), **left_out}
 
@@ -123,7 +124,7 @@ def _teacher(config: PseudoLabelConfig) -> tuple[Run, Labelling]:
     run = load_run(Path(config.run))
     if run.task is None:
         raise InputError(
-            f"{run.folder}: is a masked language model and has no labels to give; finetune it first: "
+            f"{run.folder}: was pretrained without labels and has none to give; finetune it first: "
             f"seqtrain finetune TABLE --from {run.folder}"
         )
     if not isinstance(run.task, Classification | MultiLabel | Regression):
@@ -315,8 +316,3 @@ def _rows(
         confidence = round(float(given.confidence[index]), 6)
         text = run.alphabet.text(fresh[index].letters)
         yield [fresh[index].identifier, text, *given.labels[index], TRAIN, PSEUDO, confidence, confidence]
-
-
-def _quoted(name: str) -> str:
-    """A name as a shell takes it."""
-    return name if name.replace("_", "").replace("-", "").isalnum() else f"'{name}'"

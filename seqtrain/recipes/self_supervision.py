@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,24 +27,24 @@ from seqtrain.training import LoopConfig, mean_score
 from seqtrain.words import name_of, read_words
 
 
-def objective_of(config: PretrainConfig, alphabet: Alphabet, num_steps: int) -> SelfSupervised:
-    """What a pretraining of so many steps asks.
+def objective_of(config: PretrainConfig, alphabet: Alphabet) -> SelfSupervised:
+    """What a pretraining asks; :func:`for_steps` fits it to the steps, once they are known.
 
     Raises:
         InputError: words that name no objective or do not fit it.
     """
-    given = {"alphabet": alphabet, "num_steps": num_steps}
+    given: dict[str, Any] = {"alphabet": alphabet}
     if config.masked_fraction is not None:
         given["masked_fraction"] = config.masked_fraction
     try:
         objective: SelfSupervised = read_words(config.objective, SelfSupervised, "objective", given=given)[0]
     except InputError as error:
         raise InputError(f"--objective {config.objective}: {error}") from None
-    if config.masked_fraction is not None and not hasattr(objective, "masked_fraction"):
+    if config.masked_fraction not in (None, objective.masked_fraction):
         raise InputError(
-            f"--masked-fraction {config.masked_fraction:g}: {config.objective} masks nothing; leave it out"
+            f"--objective {config.objective}: --masked-fraction says {config.masked_fraction:g}; keep one of them"
         )
-    if isinstance(objective, MaskedLM) and objective.num_steps != num_steps:
+    if isinstance(objective, MaskedLM) and objective.num_steps:
         raise InputError(f"--objective {config.objective}: num_steps is that of the training; leave it out")
     check_views(objective, config.objective, augmented=bool(config.augment))
     return objective
@@ -88,16 +89,13 @@ def self_supervised_measures(
     network: torch.nn.Module, objective: SelfSupervised, examples: Examples, loop: LoopConfig
 ) -> dict[str, float]:
     """The mean loss and measures of held-out sequences; of letters also the perplexity, which is its exponential."""
+    tokens_at_once = tokens_per_batch(loop.device, loop.precision)
     if isinstance(objective, Contrastive):
-        tokens_at_once = tokens_per_batch(loop.device, loop.precision)
         return contrastive_measures(network, objective, examples, loop, tokens_at_once)
     if isinstance(objective, Pretext):
-        return pretext_measures(network, objective, examples, loop, tokens_per_batch(loop.device, loop.precision))
+        return pretext_measures(network, objective, examples, loop, tokens_at_once)
     asked = objective.at_evaluation() if isinstance(objective, Judged) else objective
-    batches = evaluation_batches(examples, tokens_per_batch(loop.device, loop.precision))
-    loss, measures = mean_score(network, asked, batches, loop)
-    if not objective.predicts_letters:
-        return {"loss": loss, **measures}
+    loss, measures = mean_score(network, asked, evaluation_batches(examples, tokens_at_once), loop)
     return {"loss": loss, "perplexity": float(np.exp(loss)), "accuracy": measures.get("accuracy", float("nan"))}
 
 
@@ -110,4 +108,6 @@ def outcome(objective: SelfSupervised, measures: Mapping[str, float], unigram_pe
         )
     if isinstance(objective, Pretext):
         return pretext_outcome(measures)
-    return "held-out " + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in measures.items())
+    # What a single sequence has no measure of is left out.
+    known = {name: value for name, value in measures.items() if name == "loss" or np.isfinite(value)}
+    return "held-out " + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())

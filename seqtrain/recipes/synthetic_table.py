@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -200,9 +201,10 @@ class SyntheticTable:
                     f"column {split!r}: {moved:,} train rows are now marked {VALID}, as finetune would have taken them "
                     f"for validation; no model saw them"
                 )
-        column = f" --split-column {split or self._set_name}"
+        column = f" --split-column {quote(split or self._set_name)}"
         shown = column if split not in (None, *_SET_NAMES) or (split is None and self._set_name != "set") else ""
-        lines.append(f"train on it with  seqtrain finetune {output} --target {self.data.task.columns[0]}{shown}")
+        target = quote(self.data.task.columns[0])
+        lines.append(f"train on it with  seqtrain finetune {quote(str(output))} --target {target}{shown}")
         return lines
 
     def _train(self) -> list[int]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -177,6 +177,10 @@ class Teacher(nn.Module):
     def train(self, mode: bool = True) -> Teacher:
         """In evaluation mode, whatever is asked for."""
         return super().train(False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+        """The same: nothing ever changes it, and a range test that copies a training needs no second large one."""
+        return self
 
     def at_temperature(self, temperature: float) -> Teacher:
         """The same networks, their probabilities averaged at another temperature."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from seqtrain.alphabet import Alphabet
 from seqtrain.bandit import Exp3S
 from seqtrain.batching import Examples
 from seqtrain.config import FinetuneConfig, settled
@@ -18,11 +19,14 @@ from seqtrain.imbalance import sampled
 from seqtrain.labeled import LabeledData
 from seqtrain.mixing import Mixing
 from seqtrain.orders import ByProgress, EasyFirst, Order, Weighted
-from seqtrain.recipes.augmentation import training_augmenter
+from seqtrain.recipes.augmentation import moving_words, training_augmenter
 from seqtrain.spans import Spans
 from seqtrain.step_count import num_steps_for
 from seqtrain.tasks import Classification, Task
 from seqtrain.words import read_words
+
+_BY_LENGTH = "length"
+"""What an automatic curriculum groups by if it is not a column."""
 
 
 def labeled_examples(config: FinetuneConfig, data: LabeledData, records: NDArray[np.int64]) -> Examples:
@@ -65,6 +69,17 @@ def training_examples(config: FinetuneConfig, data: LabeledData, records: NDArra
     return with_curriculum(config.curriculum, examples, settled(config.epochs) * len(examples), data)
 
 
+def option_that_moves(config: FinetuneConfig, alphabet: Alphabet) -> str | None:
+    """The option by which letters of training sequences are at other places than in the table, if there is one.
+
+    Windows and crops to --max-length are not looked at: whether there are any, the lengths of the records say.
+    """
+    if config.curriculum is not None and isinstance(curriculum_of(config.curriculum), LengthGrowth):
+        return f"--curriculum {config.curriculum}"
+    words = moving_words(config.augment, alphabet)
+    return None if words is None else f"--augment {words}"
+
+
 def with_curriculum_of_steps(
     words: str, examples: Examples, num_steps: int, tokens_per_step: int, data: LabeledData | None = None
 ) -> Examples:
@@ -91,6 +106,11 @@ def curriculum_of(words: str) -> Curriculum:
     except InputError as error:
         raise InputError(f"--curriculum {words}: {error}") from None
     return curriculum
+
+
+def goes_by_column(curriculum: Curriculum) -> bool:
+    """Whether it needs a column of a table, and not only the sequences."""
+    return isinstance(curriculum, EasiestFirst) or (isinstance(curriculum, Automatic) and curriculum.by != _BY_LENGTH)
 
 
 def with_curriculum(words: str, examples: Examples, num_examples: float, data: LabeledData | None = None) -> Examples:
@@ -132,7 +152,7 @@ def _groups(
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """(N,) the group of each example, and what the groups are called."""
     records = examples.spans.records
-    if curriculum.by == "length":
+    if curriculum.by == _BY_LENGTH:
         return _parts(words, "length", examples.spans.lengths.astype(np.float64), curriculum.groups)
     cells = _cells(words, curriculum.by, data)
     assert data is not None

@@ -20,6 +20,7 @@ from seqtrain.freezing import Body, Freezing, Thawing, freeze
 from seqtrain.inference import InferenceConfig, embeddings
 from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
+from seqtrain.losses import Loss, Quantized
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.imprinted_head import ImprintedHead
 from seqtrain.models.network import Head, HeadConfig, Network, head_from_dict
@@ -118,11 +119,16 @@ def kept_head(config: FinetuneConfig, task: Task, origin: Origin | None) -> Head
         before = task_from_json(values) if values["kind"] in TASKS else None
     except DAMAGED as error:
         raise damaged(path, error) from error
-    if before is None or _meaning(before) != _meaning(task) or type(before.loss) is not type(task.loss):
+    if before is None or _meaning(before) != _meaning(task):
         words = "no labels" if before is None else before.words
         raise InputError(
-            f"--keep-head: {origin.place} learnt {words}, and this is {task.words}; classes, units, scaling and --loss "
-            "must be the same; leave it out for a new head"
+            f"--keep-head: {origin.place} learnt {words}, and this is {task.words}; classes, units and scaling must be "
+            "the same; leave it out for a new head"
+        )
+    if not _same_outputs(before.loss, task.loss):
+        raise InputError(
+            f"--keep-head: {origin.place} learnt by the loss {name_of(type(before.loss))}, whose outputs do not mean "
+            f"what those of {name_of(type(task.loss))} do here; give the same --loss, or leave it out for a new head"
         )
     return head_from_dict(read_json(origin.folder / HEAD_CONFIG), str(origin.folder / HEAD_CONFIG))
 
@@ -130,6 +136,11 @@ def kept_head(config: FinetuneConfig, task: Task, origin: Origin | None) -> Head
 def _meaning(task: Task) -> dict[str, Any]:
     """What outputs mean, whatever the columns are called."""
     return {name: value for name, value in task_to_json(task).items() if name not in ("columns", "trained_loss")}
+
+
+def _same_outputs(before: Loss, now: Loss) -> bool:
+    """Whether outputs mean the same by two losses of the same task; by bins they do if the bins are the same."""
+    return before == now if isinstance(now, Quantized) else type(before) is type(now)
 
 
 def start_head(

@@ -118,7 +118,8 @@ def load_language_model(folder: Path) -> Run:
         )
     if not isinstance(run.single.head, LanguageModelHead):
         raise InputError(
-            f"{folder}: has no language model head, which says how probable letters are; give a run of pretrain"
+            f"{folder}: has no language model head, which says how probable letters are; first go on with it as "
+            f"masked-lm: seqtrain pretrain FASTA --from {folder}"
         )
     if not (folder / "run.json").exists() and load_body(folder, PROTEIN.tokens).lm_head_state is None:
         raise InputError(

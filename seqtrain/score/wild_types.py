@@ -21,6 +21,12 @@ def read_wild_types(path: Path, alphabet: Alphabet, run: Path) -> tuple[dict[str
     raw_records = list(read_fasta_files([path]))
     for raw in raw_records:
         _refuse_other_kinds(raw, alphabet, run)
+    # Records that are each too short to tell may tell it together.
+    if alphabet.name == "protein" and nucleotide_fraction(raw.sequence for raw in raw_records) > 0.9:
+        raise InputError(
+            f"{path}: the records are written in A, C, G, T, U or N, but {run} reads proteins; translate them first, "
+            "or give a run of nucleotides"
+        )
     ledger = Ledger()
     wild_types: dict[str, bytes] = {}
     for record in RecordReader(alphabet, "error", ledger)(raw_records):

@@ -36,6 +36,7 @@ def test_console_script_starts(name: str) -> None:
 def test_no_command_shows_the_help_and_a_wrong_one_is_a_usage_error(command: Command) -> None:
     assert command().code == 2
     command("pretrian").refused("pretrian", "--help")
+    command("export", "anything").refused("Missing option '--to'. Choose from: huggingface, onnx, safetensors; see")
 
 
 def test_predictions_go_to_standard_output_or_to_a_file(

@@ -52,6 +52,23 @@ def test_a_configuration(command: Command, pretrained: Path, finetuned: Path, tm
     assert "transformer" in command("describe", config).out
 
 
+@pytest.mark.parametrize("objective", ["masked-autoencoder", "pretext", "sim-siam"])
+def test_a_configuration_with_an_objective_has_the_head_that_answers_it(
+    objective: str, command: Command, inputs: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = command("pretrain", inputs / "proteins.fasta", "--objective", objective, "-o", run, *TINY)
+    assert done.code == 0, done.err
+    whole = command("describe", run)
+    assert whole.code == 0 and "language-model-head" not in whole.out
+    assert command("describe", run / "config.toml").out == whole.out
+    assert "with language-model-head" not in command("describe", run / "config.toml").out
+    labels = command("describe", run / "config.toml", "--outputs", "2")
+    assert labels.code == 0 and "(B, K)  1 × 2" in labels.out
+    (run / "task.json").unlink()
+    assert command("describe", run).out == whole.out
+
+
 def test_a_run_that_is_not_finished(command: Command, inputs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert command("pretrain", inputs / "proteins.fasta", "-o", run, *TINY).code == 0

@@ -72,6 +72,7 @@ def test_a_student_is_made_continued_and_used(command: Command, folder: Path, fi
     assert facts["kind"] == "distill" and len([name for name in facts if "teacher 1" in name]) >= 2
 
 
+AUGMENTED = ("--augment", "matrix-substitution:rate=0.1")
 REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no teacher": ((), ("--teacher", "name a finished run")),
     "missing teacher": (("--teacher", "nowhere"), ("--teacher nowhere", "no such run directory")),
@@ -97,6 +98,10 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("--teacher", "RUN", "--unlabeled", "others.fasta", "--curriculum", "easiest-first:column=id"),
         ("--curriculum", "shortest-first"),
     ),
+    "groups by a column": (
+        ("--teacher", "RUN", "--unlabeled", "others.fasta", "--curriculum", "automatic:by=label"),
+        ("--curriculum automatic:by=label", "have no columns", "automatic:by=length"),
+    ),
     "cache and augmentation": (
         ("--teacher", "RUN", "--cache-teacher", "--augment", "letter-dropout:rate=0.1"),
         ("--cache-teacher", "--augment letter-dropout:rate=0.1", "--teacher-input clean"),
@@ -107,6 +112,33 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("--cache-teacher", "--long crop"),
     ),
     "clean and mixing": (("--teacher", "RUN", "--teacher-input", "clean", "--mix", "mixup"), ("clean", "--mix mixup")),
+    "similarity of nothing": (("--teacher", "RUN", "--similarity", "1"), ("--similarity 1", "--augment matrix-")),
+    "no weight": (("--teacher", "RUN", "--similarity", "0", *AUGMENTED), ("--similarity 0", "greater than 0")),
+    "endless weight": (("--teacher", "RUN", "--similarity", "inf", *AUGMENTED), ("--similarity inf", "finite")),
+    "steps of nothing": (("--teacher", "RUN", "--similarity-steps", "5"), ("--similarity-steps 5", "give --similarity")),
+    "no steps": (
+        ("--teacher", "RUN", "--similarity", "1", "--similarity-steps", "0", *AUGMENTED),
+        ("--similarity-steps 0", "greater than 0"),
+    ),
+    "similarity and mixing": (
+        ("--teacher", "RUN", "--similarity", "1", *AUGMENTED, "--mix", "mixup"), ("--similarity 1", "--mix mixup"),
+    ),
+    "similarity and clean": (
+        ("--teacher", "RUN", "--similarity", "1", *AUGMENTED, "--teacher-input", "clean"),
+        ("--similarity 1", "leave --teacher-input clean out"),
+    ),
+    "similarity and cache": (
+        ("--teacher", "RUN", "--similarity", "1", *AUGMENTED, "--cache-teacher"),
+        ("--similarity 1", "leave --cache-teacher out"),
+    ),
+    "similarity and curriculum": (
+        ("--teacher", "RUN", "--similarity", "1", *AUGMENTED, "--curriculum", "automatic:by=length"),
+        ("--similarity 1", "--curriculum automatic:by=length"),
+    ),
+    "similarity of one sequence": (
+        ("--teacher", "RUN", "--similarity", "1", *AUGMENTED, "--tokens-per-step", "9"),
+        ("--tokens-per-step 9", "give at least"),
+    ),
     "ensemble of students": (("--teacher", "RUN", "--config", "members.toml"), ("a student is one network",)),
 }  # fmt: skip
 
@@ -158,7 +190,24 @@ def test_teachers_of_something_else_are_refused(
     clean = ("--teacher-input", "clean", "--max-length", "30")
     start = ("distill", folder / "residues.csv", "--teacher", residues, "-o", tmp_path / "s", *STUDENT, *clean)
     command(*start).refused("--teacher-input clean", "use same")
+    command(*start[:-4], "--max-length", "30", "--similarity", "1", *AUGMENTED).refused("--similarity 1", "per residue")
     letters = tmp_path / "bases.csv"
     letters.write_text("sequence,label\n" + "".join(f"{'ACGT' * 5}{'ACGT'[i % 4]},{'ab'[i % 2]}\n" for i in range(20)))
     start = ("distill", letters, "--teacher", finetuned, "-o", tmp_path / "s", *STUDENT, "--alphabet", "dna")
     command(*start).refused("reads protein letters", "as dna", "--alphabet protein")
+
+
+def test_an_aligned_teacher_finds_every_letter_at_its_place(command: Command, folder: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "aligned"
+    assert command("finetune", folder / "two.csv", "-o", teacher, *STUDENT, "--head", "aligned-head").code == 0
+    start = ("distill", folder / "two.csv", "--teacher", teacher, "-o", tmp_path / "s", *STUDENT)
+    for option, words in (
+        ("--augment", "random-insertion:rate=0.2"), ("--max-length", "20"), ("--curriculum", "length-growth:start=9"),
+    ):  # fmt: skip
+        said = (f"{option} {words}: moves letters", f"--teacher {teacher}", "--teacher-input clean")
+        command(*start, option, words).refused(*said)
+    (tmp_path / "longer.fasta").write_text(">long\n" + "ACDEF" * 12 + "\n")
+    clean = ("--teacher-input", "clean", "--long", "crop", "--max-length", "40")
+    command(*start, *clean, "--unlabeled", tmp_path / "longer.fasta").refused("60 letters", f"--teacher {teacher}")
+    assert not (tmp_path / "s").exists()
+    assert command(*start, "--augment", "random-insertion:rate=0.2", "--teacher-input", "clean").code == 0

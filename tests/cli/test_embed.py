@@ -62,7 +62,7 @@ def test_a_folder_with_nothing_but_a_model(command: Command, pretrained: Path, i
     for number, model in enumerate((pretrained, tmp_path / "esm2")):
         assert command("embed", model, path, "-o", tmp_path / f"{number}.npz").code == 0
     assert np.array_equal(np.load(tmp_path / "0.npz")["embeddings"], np.load(tmp_path / "1.npz")["embeddings"])
-    command("predict", tmp_path / "esm2", path).refused("masked language model", "finetune it first", "--from")
+    command("predict", tmp_path / "esm2", path).refused("pretrained without labels", "finetune it first", "--from")
     (tmp_path / "esm2" / "model.safetensors").unlink()
     command("embed", tmp_path / "esm2", path, "-o", tmp_path / "x.npz").refused(tmp_path / "esm2")
 

@@ -84,6 +84,38 @@ def test_an_aligned_head_takes_no_windows_and_nothing_longer(command: Command, t
     command("predict", run, tmp_path / "long.fasta").refused("has weights for", "positions")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--augment", "random-insertion:rate=0.1"), "--augment random-insertion:rate=0.1 moves letters"),
+        (("--augment", "random-deletion:rate=0.1,probability=0.5"), "--augment random-deletion"),
+        (("--augment", "letter-dropout:rate=0.1 | random-crop:max_length=9"), "moves letters; leave one of the two"),
+        (("--curriculum", "length-growth:start=9"), "--curriculum length-growth:start=9 moves letters"),
+        (("--head", "aligned-head:length=9"), f"weights for 9 positions, and the longest sequence here has {LONGEST}"),
+    ],
+)
+def test_an_aligned_head_finds_every_letter_at_its_place(
+    options: tuple[str, ...], said: str, command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(table(lambda i: i * 7 % 11 + 0.5))
+    start = ("finetune", path, "-o", tmp_path / "run", *TINY, "--task", "regression", "--head", "aligned-head")
+    command(*start, *options).refused("--head aligned-head", said)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_kept_aligned_head_is_told_of_longer_sequences_before_the_training(command: Command, tmp_path: Path) -> None:
+    short, run = tmp_path / "short.csv", tmp_path / "run"
+    header, *rows = table(lambda i: "ab"[i % 2]).splitlines()
+    short.write_text("\n".join([header, *(row for row in rows if len(row.split(",")[1]) < LONGEST), ""]))
+    (tmp_path / "all.csv").write_text("\n".join([header, *rows, ""]))
+    assert command("finetune", short, "-o", run, *TINY, "--head", "aligned-head").code == 0
+    on = ("--from", run, "--keep-head", "-o", tmp_path / "on", *TINY[2:])
+    command("finetune", tmp_path / "all.csv", *on).refused("--keep-head: has weights for", "positions", LONGEST)
+    command("finetune", short, *on, "--max-length", "20").refused("--keep-head: positions of windows", "--max-length")
+    assert not (tmp_path / "on").exists()
+
+
 def test_labels_per_residue_take_no_other_head(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(RESIDUES)

@@ -70,6 +70,13 @@ def test_an_ensemble_takes_as_many_trainings(command: Command, inputs: Path) -> 
     assert all_of_them == pytest.approx(3 * one, rel=0.05)
 
 
+def test_a_student_is_measured_with_its_teacher(command: Command, inputs: Path, finetuned: Path) -> None:
+    start = ("plan", "distill", inputs / "classes.csv", *TINY)
+    done = command(*start, "--teacher", finetuned)
+    assert done.code == 0 and " 3 of up to " in _rows(done.out)["steps"]
+    command(*start).refused("--teacher: name a finished run")
+
+
 def test_refused(command: Command, inputs: Path, tmp_path: Path) -> None:
     command("plan", "pretrain").refused("no FASTA file was given")
     command("plan", "finetune").refused("no table was given")

@@ -104,6 +104,21 @@ def test_exports_of_a_run_without_a_language_model_head_say_what_it_can_do(
     command("score", run, fasta, "--all-singles").refused(run, "no language model head")
 
 
+@pytest.mark.parametrize("objective", ["pretext:properties=hydropathy", "nnclr:support_size=8"])
+def test_an_onnx_file_of_a_run_that_answers_for_sequences(
+    objective: str, command: Command, fasta: Path, tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run, path = tmp_path / "run", tmp_path / "one.onnx"
+    words = ("--objective", objective, "--tokens-per-step", "400")
+    assert command("pretrain", fasta, *words, *TINY, "-o", run).code == 0
+    done = command("export", run, "--to", "onnx", "-o", path)
+    assert done.code == 0 and "largest difference in onnxruntime" in done.err, done.err
+    about = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert "for each sequence; no labels" in about["logits"] and "tokens" not in about
+    command("score", run, fasta, "--all-singles").refused(run, "no language model head", f"pretrain FASTA --from {run}")
+
+
 def test_families_are_found_sampled_and_kept_in_the_run(command: Command, fasta: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     done = command("pretrain", fasta, "--sampling", "families:power=1", *TINY, "-o", run)
@@ -126,6 +141,7 @@ def test_families_are_found_sampled_and_kept_in_the_run(command: Command, fasta:
         (("--objective", "masked-ml"), "did you mean 'masked-lm'?"),
         (("--objective", "masked-lm:masked_fractoin=0.2"), "did you mean 'masked_fraction'?"),
         (("--objective", "masked-lm:num_steps=5"), "num_steps is that of the training"),
+        (("--objective", "masked-lm:masked_fraction=0.3", "--masked-fraction", "0.2"), "keep one of them"),
         (("--objective", "span-masking:longest=0"), "longest is 0"),
         (("--objective", "masked-autoencoder", "--model", "cnn"), "and this is cnn; choose another --model"),
         (("--objective", "pretext:motifs=A-1"), "is no element of a pattern"),
@@ -152,3 +168,49 @@ def test_bad_words_are_refused_before_the_corpus_is_read(
 def test_a_table_of_families_that_does_not_exist_is_refused(command: Command, fasta: Path, tmp_path: Path) -> None:
     words = ("--sampling", "families", "--families", tmp_path / "none.tsv")
     command("pretrain", fasta, *words, *TINY, "-o", tmp_path / "run").refused("none.tsv")
+
+
+@pytest.mark.parametrize(
+    "objective", ["masked-lm", "masked-autoencoder", "pretext:properties=hydropathy", "sim-clr", "nnclr:support_size=8"]
+)
+def test_going_on_with_the_same_objective_keeps_the_head(
+    objective: str, command: Command, fasta: Path, tmp_path: Path
+) -> None:
+    run, quick = tmp_path / "run", ("--steps", "8", "--learning-rate", "0.01", "--num-evaluations", "1")
+    asked = ("--objective", objective, "--device", "cpu", "--tokens-per-step", "400")
+    assert command("pretrain", fasta, *asked, *quick, "--size", "100K", "-o", run).code == 0
+    still = ("--steps", "1", "--learning-rate", "1e-12", "--num-evaluations", "1")
+    done = command("pretrain", fasta, *asked, *still, "--from", run, "-o", tmp_path / "next")
+    assert done.code == 0 and f"{run}: its " in done.err and "is kept" in done.err, done.err
+    before, after = (json.loads((tmp_path / name / "run.json").read_text())["results"] for name in ("run", "next"))
+    # NNCLR begins with another support set, which its loss depends on, and what is measured of projections does not.
+    measure = "alignment" if objective.startswith("nnclr") else "loss"
+    assert after["valid"][measure] == pytest.approx(before["valid"][measure], rel=1e-4)
+
+
+def test_a_head_that_answers_something_else_is_not_kept(command: Command, fasta: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command("pretrain", fasta, "--objective", "pretext:properties=hydropathy", *TINY, "-o", run)
+    for number, words in enumerate(("pretext:properties=charge", "sim-clr", "masked-lm")):
+        done = command("pretrain", fasta, "--objective", words, "--from", run, *LEARNS, "-o", tmp_path / str(number))
+        assert done.code == 0 and f"{run}: a new " in done.err, done.err
+    # A head for labels with as many outputs was trained to say something else.
+    table = fasta.parent / "table.csv"
+    assert command("finetune", table, "--from", run, *LEARNS, "-o", tmp_path / "tuned").code == 0
+    words = "pretext:properties=hydropathy"
+    done = command(
+        "pretrain", fasta, "--objective", words, "--from", tmp_path / "tuned", *LEARNS, "-o", tmp_path / "last"
+    )
+    assert done.code == 0 and "a new pooled-head" in done.err, done.err
+
+
+def test_a_range_test_takes_the_objective_and_the_sampling(command: Command, fasta: Path, tmp_path: Path) -> None:
+    words = ("--size", "100K", "--range-steps", "30", "--device", "cpu", "--picture", tmp_path / "range.svg")
+    asked = ("--objective", "pretext:properties=composition", "--sampling", "families")
+    done = command("lr-range", fasta, *asked, *words)
+    assert done.code == 0 and "families among" in done.err and "proposed: --learning-rate" in done.out, done.err
+    # The loss of a constant guess at squared errors in standard deviations, not that of letters, which is near 3.
+    assert json.loads((tmp_path / "range.json").read_text())["losses"][0] < 1.5
+    table = fasta.parent / "table.csv"
+    command("lr-range", table, "--objective", "pretext", *words).refused("--objective: is for FASTA", table)
+    command("lr-range", fasta, "--target", "label", *words).refused("--target: is for a table", fasta)

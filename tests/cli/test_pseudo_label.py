@@ -127,7 +127,7 @@ def test_bad_input(
     refused(finetuned, tmp_path / "dna.fasta", words=("dna.fasta:1", finetuned, "proteins"))
     refused(finetuned, tmp_path / "odd.fasta", words=("odd.fasta:1", "'1' at position 4"))
     refused(finetuned, tmp_path / "known.fasta", words=("nothing is left to label", "labelled already"))
-    refused(pretrained, unlabelled, words=(pretrained, "masked language model", "finetune"))
+    refused(pretrained, unlabelled, words=(pretrained, "pretrained without labels", "finetune"))
     refused(finetuned, unlabelled, "--threshold", 0.9999999, words=("no pseudo-label is left", "--threshold"))
     refused(finetuned, unlabelled, "--threshold", 2, words=("--threshold 2", "0 to 1"))
     refused(finetuned, unlabelled, "--per-class", 0, words=("--per-class 0",))

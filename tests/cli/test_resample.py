@@ -199,3 +199,32 @@ def test_windows_and_weights_go_with_points(pretrained: Path, tmp_path: Path, co
     # Points are of records, however many windows these have.
     assert counts(tmp_path / "run")["gamma"] == (4, 0, 12, 16)
     assert len(np.load(tmp_path / "run/features/train.npy")) > 2 * 26
+
+
+def test_a_run_that_is_started_anew_leaves_nothing_of_the_old_one(
+    tailed: Path, pretrained: Path, tmp_path: Path, command: Command
+) -> None:
+    run = tmp_path / "run"
+    start = ("finetune", tailed, "--from", pretrained, "-o", run, "--overwrite", *TRAINED)
+    assert command(*start, *FROZEN, "--resample", "smote:neighbours=3", "--tokens-per-microbatch", "auto").code == 0
+    of_the_first = {"features", "resampling.csv", "largest_batch.json"}
+    assert of_the_first <= {path.name for path in run.iterdir()}
+    assert command(*start).code == 0
+    assert not of_the_first & {path.name for path in run.iterdir()}
+
+
+def test_a_range_test_is_of_what_will_be_trained(
+    tailed: Path, pretrained: Path, tmp_path: Path, command: Command
+) -> None:
+    start = ("lr-range", tailed, "--from", pretrained, "--device", "cpu", "--range-steps", "12")
+    done = command(*start, *FROZEN, "--resample", "smote:neighbours=3", "--picture", tmp_path / "lr.svg")
+    assert done.code == 0, done.err
+    assert "hidden states: computed once" in done.err and "gamma 4 → 16" in done.err
+    assert {path.name for path in tmp_path.iterdir()} == {"tailed.csv", "lr.svg", "lr.json"}
+
+
+def test_a_plan_says_what_it_does_not_measure(tailed: Path, pretrained: Path, command: Command) -> None:
+    start = ("plan", "finetune", tailed, "--from", pretrained, *TRAINED)
+    said = "the frozen body will be run once"
+    assert said in command(*start, *FROZEN).err
+    assert said not in command(*start, "--freeze", "gradual").err

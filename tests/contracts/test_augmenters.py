@@ -40,10 +40,12 @@ from seqtrain.augment import (
     lg,
     reduced_alphabet,
 )
+from seqtrain.augment.augmenter import with_members
 from seqtrain.codon_usage_files import codon_usage
 from seqtrain.draws import Draws
 from seqtrain.genetic_code import genetic_code
 from seqtrain.letters import PackedLetters
+from seqtrain.recipes.augmentation import Moving
 from tests.other_process import there_and_back
 
 SETTINGS = settings(max_examples=25, derandomize=True, database=None, deadline=None)
@@ -343,3 +345,14 @@ def test_strings_lists_arrays_and_packed_letters_give_the_same(name: str) -> Non
 def _as_bytes(array: NDArray[Any]) -> bytes:
     letters = array.view(np.uint32).astype(np.uint8) if array.dtype.kind == "U" else array
     return np.ascontiguousarray(letters).tobytes()
+
+
+@every_member
+def test_letters_are_at_other_places_only_after_augmenters_known_to_move_them(name: str) -> None:
+    member = MEMBERS[name]
+    packed = long_batch(member, 30)
+    augmented = member.augmenter(packed, draws_of(len(packed)))
+    moved = augmented.packed.lengths.tolist() != packed.lengths.tolist() or not np.array_equal(
+        augmented.origin, np.arange(len(packed.letters))
+    )
+    assert moved == any(isinstance(each, Moving) for each in with_members(member.augmenter))

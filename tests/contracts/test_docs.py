@@ -4,9 +4,7 @@ figures that were measured, their pictures are what is drawn."""
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -29,6 +27,7 @@ from seqtrain.models.noise import Noise
 from seqtrain.models.normalization import Norm
 from seqtrain.models.stems import Input
 from seqtrain.words import name_of
+from tests.warm_commands import run_command
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -82,11 +81,9 @@ def test_page_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         with redirect_stdout(printed):
             exec(compile(block.code, f"{path.name}:{block.line}", "exec"), {"__name__": "__main__"})
         assert printed.getvalue() == block.output, f"{path.name}:{block.line}"
-    # The installed command, not this process: a command may not import torch, and this process has.
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for line in commands(page):
-        done = subprocess.run(shlex.split(line), env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        code, said = run_command(line, tmp_path)
+        assert code == 0, f"{line}\n{said}"
 
 
 def test_every_augmenter_has_a_page_with_three_examples() -> None:

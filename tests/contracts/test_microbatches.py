@@ -44,6 +44,7 @@ from seqtrain.objectives import (
     Supervised,
 )
 from seqtrain.objectives.distillation import Teacher
+from seqtrain.objectives.similarity import SimilarityDistillation
 from seqtrain.optimizers import AdamW
 from seqtrain.recipes.contrast import with_support_of
 from seqtrain.schedules import WarmupCosine
@@ -131,6 +132,15 @@ CASES: dict[str, tuple[Objective, HeadConfig, np.ndarray | None, bool]] = {
             hard_fraction=0.3,
         ),
         PooledHeadConfig(outputs=3, dropout=0.0),
+        np.where(RNG.random(24) < 0.3, -100, RNG.integers(0, 3, 24)),
+        False,
+    ),
+    "similarities": (
+        SimilarityDistillation(
+            teacher=_teacher(ProjectionHeadConfig(projections=11)), weight=10.0, projections=(8, 8),
+            distillation=Distillation(teacher=_teacher(PooledHeadConfig(outputs=3)), supervised=Supervised(Dice())),
+        ),
+        ProjectionHeadConfig(projections=11),
         np.where(RNG.random(24) < 0.3, -100, RNG.integers(0, 3, 24)),
         False,
     ),

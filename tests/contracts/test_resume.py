@@ -212,6 +212,10 @@ DISTILLATIONS: dict[str, dict[str, Any]] = {
     "clean input": {
         "augment": ("matrix-substitution:rate=0.2",), "teacher_input": "clean", "unlabeled": "corpus.fasta",
     },
+    "similarities": {
+        "augment": ("matrix-substitution:rate=0.2",), "similarity": 5.0, "similarity_steps": 3, "dropout": 0.3,
+        "unlabeled": "corpus.fasta", "average": "ema:decay=0.5",
+    },
     "cached": {"cache_teacher": True, "target": ("number",), "loss": "quantized:num_bins=4", "hard_fraction": 0.0},
 }  # fmt: skip
 

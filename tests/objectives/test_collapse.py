@@ -59,6 +59,20 @@ def test_figures_are_those_of_numpy() -> None:
     assert measures["uniformity"] == pytest.approx(np.log(np.exp(-2 * distances)[pairs].mean()))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_sequences_that_differ_are_no_collapse(count: int) -> None:
+    # Of two directions at a cosine of 0.9, the effective rank is below 1.6, and of one it is 1, whatever was learnt.
+    rows = 3 + rows_of(count, 64)
+    measures = collapse_measures(rows, rows)
+    assert collapsed(measures) is None
+    assert math.isnan(measures["effective_rank"]) and math.isnan(measures["spread"]) == (count == 1)
+
+
+def test_two_sequences_with_one_answer_are_a_collapse() -> None:
+    said = collapsed(collapse_measures(torch.ones(2, 8), torch.ones(2, 8)))
+    assert said is not None and "nearly the same for all sequences" in said
+
+
 def test_one_sequence_has_no_pairs() -> None:
     measures = collapse_measures(rows_of(1, 4), rows_of(1, 4, seed=1))
     assert math.isnan(measures["cosine"]) and math.isnan(measures["uniformity"])

@@ -309,12 +309,22 @@ def test_a_head_of_other_labels_is_not_kept(base: Path, tmp_path: Path) -> None:
         prepared(tmp_path, run, keep_head=True, table=str(table(tmp_path, "xy", name="xy.csv")))
     assert str(error.value) == (
         f"--keep-head: {run} learnt 4-class classification of label, and this is binary classification of label; "
-        "classes, units, scaling and --loss must be the same; leave it out for a new head"
+        "classes, units and scaling must be the same; leave it out for a new head"
     )
     with pytest.raises(InputError, match="leave --head pooled-head out"):
         prepared(tmp_path, run, keep_head=True, head="pooled-head")
-    with pytest.raises(InputError, match="--loss must be the same"):
+    by_other_loss = "learnt by the loss cross-entropy, .* those of hinge do here; give the same --loss"
+    with pytest.raises(InputError, match=by_other_loss):
         prepared(tmp_path, run, keep_head=True, loss="hinge")
     (run / "task.json").write_text("[]")
     with pytest.raises(InputError, match=r"task\.json: damaged"):
         prepared(tmp_path, run, keep_head=True)
+
+
+def test_a_head_of_bins_is_kept_for_the_same_bins_only(base: Path, tmp_path: Path) -> None:
+    numbers = {"target": ("worth",), "task": "regression"}
+    finetune(config(tmp_path, base, loss="quantized:num_bins=2", **numbers), Silent())
+    again = prepared(tmp_path, tmp_path / "run", keep_head=True, loss="quantized:num_bins=2", **numbers)
+    assert isinstance(again.training.network, Network)
+    with pytest.raises(InputError, match="by the loss quantized, .* give the same --loss"):
+        prepared(tmp_path, tmp_path / "run", keep_head=True, loss="quantized:num_bins=3", **numbers)
