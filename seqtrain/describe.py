@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from seqtrain.dataflow import Flow, Node, trace
+from seqtrain.models.decoder_head import DecoderHead
 from seqtrain.models.heads import LanguageModelHead
 from seqtrain.models.network import Network
 from seqtrain.probe import NUM_SPECIAL, Measured, Probe, measure_probe, probe_network
@@ -136,7 +137,7 @@ def title_of(network: Network) -> str:
 def _outputs(network: Network) -> tuple[int, str] | None:
     """The last number of the head's result, and its letter."""
     config = network.head.config
-    if isinstance(network.head, LanguageModelHead):
+    if isinstance(network.head, LanguageModelHead | DecoderHead):
         return network.head.config.vocabulary_size, "V"
     outputs = getattr(config, "outputs", None)
     return None if outputs is None else (int(outputs), "K")

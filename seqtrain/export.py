@@ -18,6 +18,7 @@ from torch import Tensor
 from seqtrain.alphabet import CODONS, Alphabet
 from seqtrain.batch import Batch
 from seqtrain.errors import InputError, RunError
+from seqtrain.models.aligned_head import AlignedHead
 from seqtrain.models.backbone import BackboneConfig
 from seqtrain.models.network import Network, to_dict
 from seqtrain.run import Run, kind_without_task
@@ -49,7 +50,7 @@ def probes(alphabet: Alphabet, longest: int | None = None) -> Iterator[Probe]:
     """Several probes, of one sequence and more, of one letter and more; the same ones every time.
 
     Args:
-        longest: positions that the network has embeddings for; None for no limit.
+        longest: positions that the network has embeddings or weights for; None for no limit.
     """
     framing = [alphabet.vocabulary.id(token) for token in FRAMING]
     cls, pad, eos = framing
@@ -77,9 +78,13 @@ def probes(alphabet: Alphabet, longest: int | None = None) -> Iterator[Probe]:
 
 
 def longest_of(network: Network) -> int | None:
-    """Positions that a network has embeddings for; None where there is no limit."""
-    config = network.body.config
-    return config.longest if isinstance(config, BackboneConfig) else None
+    """Positions that a network has embeddings or weights for; None where there is no limit."""
+    limits = []
+    if isinstance(network.body.config, BackboneConfig) and network.body.config.longest is not None:
+        limits.append(network.body.config.longest)
+    if isinstance(network.head, AlignedHead):
+        limits.append(network.head.config.length + 2)  # with the special tokens, which have no weights there
+    return min(limits, default=None)
 
 
 def checked_difference(what: str, given: Tensor, expected: Tensor) -> float:

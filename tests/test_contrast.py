@@ -215,6 +215,7 @@ def test_one_sequence_held_out_is_said_to_tell_nothing(tmp_path: Path) -> None:
     said = "\n".join(listener.said)  # type: ignore[attr-defined]
     assert "one sequence is held out" in said and "collapsed" not in said
     assert results["valid"]["loss"] == pytest.approx(0, abs=1e-6)
+    assert "Spread" not in (tmp_path / "run/report.html").read_text()
     assert "nan" not in outcome(SimSiam(alphabet=PROTEIN), results["valid"], 20.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 from dataclasses import fields, replace
@@ -108,6 +109,7 @@ def test_a_teacher_never_trains_and_draws_nothing() -> None:
     assert not first.requires_grad and not any(parameter.requires_grad for parameter in teacher.parameters())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(teacher(batch), first), "a teacher of full precision stays so whatever is around it"
+    assert copy.deepcopy((batch, teacher))[1] is teacher, "a range test needs no second one"
     brief = replace(run_of(CLASSES, 1), precision="bf16")
     assert 0 < (Teacher([brief], CLASSES)(batch) - first).abs().max() < 0.5
 

@@ -26,6 +26,7 @@ from seqtrain.export import TOLERANCE, checked_difference, letter_ids, probes, w
 from seqtrain.export_huggingface import write_huggingface
 from seqtrain.export_onnx import OPSET, write_onnx
 from seqtrain.losses import Quantized
+from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.gated_transformer import GatedTransformerConfig
 from seqtrain.models.heads import LanguageModelHead, LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
@@ -84,6 +85,7 @@ RUNS: dict[str, Callable[[], Run]] = {
         MultiLabel(columns=("s",), classes=("x", "y", "z"), separator=";"),
     ),
 }
+ALIGNED = AlignedHeadConfig(outputs=2, length=14)
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,18 @@ def test_probes_hold_the_same_sequences_in_both_layouts() -> None:
         assert probe.batch.residues.sum() == probe.real.sum() - 2 * len(probe.batch)
         sizes.update(probe.batch.lengths.tolist())
     assert min(sizes) == 3 and max(sizes) > 300
+
+
+def test_an_aligned_head_answers_up_to_its_last_position_and_fails_beyond(tmp_path: Path) -> None:
+    run, path = _run(CONVOLUTIONAL, ALIGNED, REGRESSION), tmp_path / "x.onnx"
+    assert write_onnx(run, path) <= TOLERANCE
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    exported = Exported(run, path, session)
+    input_ids, mask = _rectangle([14, 3, 9])
+    expected = np.concatenate(_expected(run, input_ids, mask))
+    np.testing.assert_allclose(exported.ask(input_ids, mask)["logits"], expected, atol=1e-4, rtol=0)
+    with pytest.raises(Exception, match="invalid indice"):
+        exported.ask(*_rectangle([15, 3, 9]))
 
 
 @pytest.mark.parametrize("alphabet", [PROTEIN, CODON], ids=lambda alphabet: alphabet.name)

@@ -13,7 +13,7 @@ from seqtrain.io.delimited import read_table, write_table
 from seqtrain.io.ledger import Ledger
 from seqtrain.io.records import RecordReader
 from seqtrain.labeled import LabeledData, read_labeled
-from seqtrain.scoring import mean_loss, rows_of, score_set, simple_models
+from seqtrain.scoring import Lead, Scored, mean_loss, rows_of, score_set, simple_models
 from seqtrain.tasks import TaskKind
 
 RNG = np.random.default_rng(5)
@@ -66,3 +66,13 @@ def test_simple_models_of_codons_are_aligned_with_their_labels(tmp_path: Path) -
     best = max(metrics["accuracy"] for metrics in scored.baselines.values())
     assert best == 1.0, "the label is a function of the codon"
     assert scored.lead is not None and scored.lead.high < 0 and "worse than" in scored.lead.words()
+
+
+def test_where_there_is_no_interval_this_is_said(tmp_path: Path) -> None:
+    task = labeled(
+        tmp_path / "t.csv", {"sequence": ["MKV", "MKA"], "label": ["a", "b"]}, "classification", PROTEIN
+    ).task
+    lead = Lead(over="majority class", its_score=0.0, low=float("nan"), high=float("nan"))
+    said = Scored(name="test", num_records=1, metrics={"accuracy": 1.0}, lead=lead).words(task)
+    assert said[0] == "test (1 record): accuracy 1.000 (no interval)"
+    assert "too few records" in said[1] and not any("nan" in line for line in said)

@@ -1,7 +1,7 @@
 """Commands in processes of their own that need not import everything anew: they are forked from one that has.
 
-Importing takes most of the seconds of a command on a small sample, and pages hold dozens of commands. The process that they
-are forked from only imports, and so has started no thread.
+Importing takes most of the seconds of a command on a small sample, and pages hold dozens of commands. The process that
+they are forked from only imports, and so has started no thread.
 """
 
 from __future__ import annotations

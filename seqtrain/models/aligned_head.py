@@ -12,6 +12,9 @@ from seqtrain.errors import InputError
 from seqtrain.models.checks import require_fraction, require_whole
 from seqtrain.models.encoder import initialise
 
+_NOWHERE = 2**40
+"""More rows than any table has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedHeadConfig:
@@ -74,7 +77,7 @@ class AlignedHead(nn.Module):
         rows = self.channels(self.norm(hidden.index_select(0, chosen)))
         table = rows.new_zeros(num_sequences * length, self.config.channels)
         # In an export, which cannot raise, a place beyond the last one is out of the table and fails there.
-        beyond = (places >= length) * num_sequences * length
+        beyond = (places >= length) * _NOWHERE
         table = table.index_copy(0, segments * length + places + beyond, rows)
         features = functional.gelu(self.dense(table.view(num_sequences, -1)))
         logits: Tensor = self.output(self.dropout(features))

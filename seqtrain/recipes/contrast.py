@@ -89,7 +89,7 @@ def _check_neighbours(objective: NNCLR, examples: Examples, tokens_per_step: int
         InputError: a step that holds the whole corpus, or as many sequences as the support set has places.
     """
     in_step = tokens_per_step / float(examples.num_tokens.mean())
-    if in_step >= len(examples):
+    if tokens_per_step >= int(examples.num_tokens.sum()):
         raise InputError(
             f"--objective nnclr: a step of {tokens_per_step:,} tokens holds all sequences, and neighbours are others "
             f"of earlier steps; give --tokens-per-step {tokens_per_step // 4} or less, or take sim-clr"

@@ -262,13 +262,13 @@ def _head(config: FinetuneConfig, data: LabeledData, origin: Origin | None) -> H
     said = "--keep-head" if config.keep_head else f"--head {config.head}"
     if longest > head.length:
         raise InputError(
-            f"{said}: has weights for {head.length:,} positions, and the longest sequence here has {longest:,} letters; "
-            "leave such records out, or take another head"
+            f"{said}: has weights for {head.length:,} positions, and the longest sequence here has {longest:,} "
+            "letters; leave such records out, or take another head"
         )
     if longest > config.max_length:
         raise InputError(
-            f"{said}: positions of windows are not those of the sequence, and the longest here has {longest:,} letters; "
-            "raise --max-length to that, or take another head"
+            f"{said}: positions of windows are not those of the sequence, and the longest here has {longest:,} "
+            "letters; raise --max-length to that, or take another head"
         )
     if option := option_that_moves(config, data.store.alphabet):
         raise InputError(f"{said}: has weights for positions, and {option} moves letters; leave one of the two out")

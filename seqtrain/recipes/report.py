@@ -20,7 +20,7 @@ from seqtrain.losses import IGNORED_CLASS
 from seqtrain.metrics_log import read_metrics
 from seqtrain.objectives import SelfSupervised
 from seqtrain.recipes.pretext_labels import CONSTANT_LOSS, constant_guesses
-from seqtrain.recipes.self_supervision import outcome
+from seqtrain.recipes.self_supervision import known_measures, outcome
 from seqtrain.scoring import MAIN_METRIC, Scored, rows_of, true_values
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
 
@@ -59,6 +59,7 @@ def pretrain_report(folder: Path, results: Mapping[str, Any], objective: SelfSup
         curves = _curves(folder, "loss (nats per masked letter)", ("perplexity",))
     else:
         summary = (f"H{outcome(objective, valid, floor)[1:]}, on {held_out}",)
+        valid = known_measures(valid)
         figures = tuple(
             Figure(test_set="held out", metric=name, value=value, baselines=constant_guesses(objective, name, valid))
             for name, value in valid.items()

@@ -108,6 +108,10 @@ def outcome(objective: SelfSupervised, measures: Mapping[str, float], unigram_pe
         )
     if isinstance(objective, Pretext):
         return pretext_outcome(measures)
-    # What a single sequence has no measure of is left out.
-    known = {name: value for name, value in measures.items() if name == "loss" or np.isfinite(value)}
-    return "held-out " + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
+    named = (f"{name.replace('_', ' ')} {value:.4g}" for name, value in known_measures(measures).items())
+    return f"held-out {', '.join(named)}"
+
+
+def known_measures(measures: Mapping[str, float]) -> dict[str, float]:
+    """The loss, and the measures that there are: of one sequence, how it differs from others is none."""
+    return {name: value for name, value in measures.items() if name == "loss" or np.isfinite(value)}

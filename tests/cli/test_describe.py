@@ -61,6 +61,7 @@ def test_a_configuration_with_an_objective_has_the_head_that_answers_it(
     assert done.code == 0, done.err
     whole = command("describe", run)
     assert whole.code == 0 and "language-model-head" not in whole.out
+    assert ("(T, V)" in whole.out) == (objective == "masked-autoencoder")
     assert command("describe", run / "config.toml").out == whole.out
     assert "with language-model-head" not in command("describe", run / "config.toml").out
     labels = command("describe", run / "config.toml", "--outputs", "2")

@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "similarity of nothing": (("--teacher", "RUN", "--similarity", "1"), ("--similarity 1", "--augment matrix-")),
     "no weight": (("--teacher", "RUN", "--similarity", "0", *AUGMENTED), ("--similarity 0", "greater than 0")),
     "endless weight": (("--teacher", "RUN", "--similarity", "inf", *AUGMENTED), ("--similarity inf", "finite")),
-    "steps of nothing": (("--teacher", "RUN", "--similarity-steps", "5"), ("--similarity-steps 5", "give --similarity")),
+    "steps of nothing": (("--teacher", "RUN", "--similarity-steps", "5"), ("--similarity-steps 5", "--similarity 10")),
     "no steps": (
         ("--teacher", "RUN", "--similarity", "1", "--similarity-steps", "0", *AUGMENTED),
         ("--similarity-steps 0", "greater than 0"),

@@ -216,3 +216,9 @@ def test_a_full_disk_while_predicting(command: Command, finetuned: Path, tmp_pat
         command("embed", finetuned, path, "-o", tmp_path / "x.npz").failed(1, tmp_path / "x.npz", "write elsewhere")
     assert old.read_text() == "old\n"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["many.fasta", "x.csv"]
+
+
+def test_the_next_command_can_be_pasted_into_a_shell(command: Command, inputs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "my runs"
+    done = command("pretrain", inputs / "proteins.fasta", "-o", folder, *TINY)
+    assert done.code == 0 and f"--from '{folder}'" in done.out + done.err

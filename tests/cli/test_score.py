@@ -143,6 +143,12 @@ def test_what_does_not_go_together(command: Command, pretrained: Path, finetuned
     command("score", pretrained, one, "--all-singles", "--max-length", 0).refused("--max-length 0")
     (folder / "dna.fasta").write_text(">d\n" + "ACGT" * 30 + "\n")
     command("score", pretrained, folder / "dna.fasta", "--all-singles").refused("dna.fasta:1", pretrained, "proteins")
+    (folder / "short.fasta").write_text("".join(f">d{i}\n{'ACGT' * 5}\n" for i in range(20)))
+    command("score", pretrained, folder / "short.fasta", "--all-singles").refused("short.fasta", pretrained, "proteins")
+    missing = folder / "missing" / "m.svg"
+    refused = command("score", pretrained, one, "--all-singles", "--heat-map", missing)
+    refused.refused(missing, "no folder")
+    assert not refused.out, "nothing was computed before"
     (folder / "same.fasta").write_text(">p\nMKV\n>p\nMKA\n")
     command("score", pretrained, folder / "same.fasta", "--all-singles").refused("same.fasta:3", "'p'")
 

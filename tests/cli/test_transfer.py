@@ -130,7 +130,8 @@ def test_classes_are_imprinted_without_a_step(command: Command, inputs: Path, pr
     assert (run / "report.html").exists()
     assert len(command("predict", run, inputs / "proteins.fasta").out.splitlines()) == 41
     assert command("evaluate", run, inputs / "classes.csv").code == 0
-    anything = ("--tokens-per-microbatch", "auto", "--learning-rate", "auto", "--average", "swa", "--on-nan", "rollback")
+    automatic = ("--tokens-per-microbatch", "auto", "--learning-rate", "auto")
+    anything = (*automatic, "--average", "swa", "--on-nan", "rollback")
     assert command(*start, "-o", tmp_path / "auto", "--head", "imprinted-head", *anything).code == 0
     assert (tmp_path / "auto/predictions.csv").read_text() == (run / "predictions.csv").read_text()
     command(*start, "-o", tmp_path / "other").refused("--steps 0: must be a whole number greater than 0")

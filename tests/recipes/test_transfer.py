@@ -313,7 +313,7 @@ def test_a_head_of_other_labels_is_not_kept(base: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="leave --head pooled-head out"):
         prepared(tmp_path, run, keep_head=True, head="pooled-head")
-    by_other_loss = "learnt by the loss cross-entropy, .* those of hinge do here; give the same --loss"
+    by_other_loss = r"learnt by the loss cross-entropy, .* those of hinge do here; give the same --loss"
     with pytest.raises(InputError, match=by_other_loss):
         prepared(tmp_path, run, keep_head=True, loss="hinge")
     (run / "task.json").write_text("[]")
@@ -326,5 +326,5 @@ def test_a_head_of_bins_is_kept_for_the_same_bins_only(base: Path, tmp_path: Pat
     finetune(config(tmp_path, base, loss="quantized:num_bins=2", **numbers), Silent())
     again = prepared(tmp_path, tmp_path / "run", keep_head=True, loss="quantized:num_bins=2", **numbers)
     assert isinstance(again.training.network, Network)
-    with pytest.raises(InputError, match="by the loss quantized, .* give the same --loss"):
+    with pytest.raises(InputError, match=r"by the loss quantized, .* give the same --loss"):
         prepared(tmp_path, tmp_path / "run", keep_head=True, loss="quantized:num_bins=3", **numbers)
