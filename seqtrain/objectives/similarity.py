@@ -64,7 +64,7 @@ class SimilarityDistillation:
     kept all in which the teacher finds the sequence that the augmented one was made from, and of the others those in
     which it ranks that one best; their mean weighs w, whatever their number.
 
-    Where the paper has one weight for each of four terms and three augmented images of each, here the labels weigh h,
+    Where the authors have one weight for each of four terms and three augmented images, here the labels weigh h,
     what the teacher says 1 - h for each of the two views, and similarities w.
     """
 

@@ -36,7 +36,7 @@ from seqtrain.training import train_steps
 _PROJECTIONS = 128
 """P, for the student and for each network of the teacher."""
 _SHARE_OF_STEPS = 4
-"""The student takes so many times the steps of the teacher's module: Xu et al. have 240 epochs, and 60."""
+"""The student takes so many times the steps of the teacher's module: the code of Xu et al. has 240 epochs, and 60."""
 _LEARNING_RATE = 1e-3
 _MEASURED_STEPS = 10
 _FOLDER, _WEIGHTS, _INDEX = "similarity", "module.safetensors", "index.json"
