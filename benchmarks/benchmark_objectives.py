@@ -25,7 +25,7 @@ from typing import Any
 
 from grid import compared, fill
 from timing import RESULTS, write_report
-from transfer import SCRATCH, TASKS, Plan, known_objectives, prepared, seconds_per_step, write_part
+from transfer import SCRATCH, TASKS, Plan, prepared, seconds_per_step, write_part
 
 OBJECTIVES: dict[str, str] = {
     "masked-lm": "masked-lm",
@@ -68,7 +68,6 @@ def main() -> None:
     same = kept.get("network") == f"transformer {size}" and kept.get("pretraining_cpu_seconds") == budget
     cells: dict[str, Any] = kept["cells"] if same else {}
     compute: dict[str, Any] = kept["compute"] if same else {}
-    known = known_objectives()
     with tempfile.TemporaryDirectory() as scratch:
         corpus, held_out = Path(scratch) / "train.fasta", Path(scratch) / "valid.fasta"
         write_part(options.data / "unlabeled_train.fasta.gz", corpus, 60_000 if options.full else 6000)
@@ -91,13 +90,13 @@ def main() -> None:
             )
 
         for way, words in OBJECTIVES.items():
-            if way in known and way not in compute:
+            if way not in compute:
                 measured = seconds_per_step(plan, words)
                 steps = max(1, round(budget / measured["cpu_seconds_per_step"]))
                 residues = steps * measured["residues_per_step"]
                 compute[way] = {"words": words, **measured, "steps": steps, "residues_computed": residues}
                 print(way, compute[way], flush=True)
-        steps_of = {SCRATCH: 0} | {way: compute[way]["steps"] for way in OBJECTIVES if way in compute}
+        steps_of = {SCRATCH: 0} | {way: compute[way]["steps"] for way in OBJECTIVES}
         missing = (
             (f"{way}|{seed}", partial(prepared, plan, OBJECTIVES.get(way, ""), seed, steps))
             for seed in range(seeds)

@@ -127,14 +127,6 @@ def write_table(folder: Path, task: LabeledTask, seed: int, target: Path) -> Non
         writer.writerow((*train[0], "valid"))
 
 
-def known_objectives() -> tuple[str, ...]:
-    """The names of what can be asked of unlabelled sequences here."""
-    from seqtrain.objectives import SelfSupervised
-    from seqtrain.words import names_of
-
-    return tuple(names_of(SelfSupervised))
-
-
 def pretraining(plan: Plan, words: str, seed: int, steps: int, output: str) -> Any:
     """The configuration of one pretraining."""
     from seqtrain.config import PretrainConfig

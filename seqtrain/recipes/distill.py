@@ -204,7 +204,7 @@ def _as_taught(prepared: DistillationJob, output: Path, listener: Listener) -> F
 
 
 def _with_known_answers(prepared: DistillationJob, output: Path, listener: Listener) -> FinetuningJob:
-    """The student's job, with what the teacher says of inputs that never change asked for now or read back."""
+    """The student's job, whose teacher's answers to inputs that never change are computed beforehand or read back."""
     config, job, training = prepared.config, prepared.job, prepared.job.training
     if config.hard_fraction == 1 or (config.teacher_input == "same" and not config.cache_teacher):
         return job

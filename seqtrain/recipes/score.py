@@ -143,7 +143,7 @@ def _prepared(config: ScoreConfig, listener: Listener) -> _Job:
         raise InputError("--measured: is a column of --mutations, and --all-singles has no table; leave it out")
     if config.heat_map is not None and not config.heat_map.lower().endswith(".svg"):
         raise InputError(f"--heat-map {config.heat_map}: is drawn as SVG; end the name in .svg")
-    # Looked for now, and not when everything has been computed.
+    # A missing folder would otherwise be found after hours of computing, when the picture is written.
     if config.heat_map is not None and not (folder := Path(config.heat_map).absolute().parent).is_dir():
         raise InputError(f"--heat-map {config.heat_map}: there is no folder {folder}; make it first")
     methods = _methods(config.methods)
