@@ -51,7 +51,7 @@ CLASSES = Classification(columns=("kind",), classes=("a", "b", "c"))
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither intervals, simple models nor syncing to disk are looked at here."""
     monkeypatch.setattr(scoring, "_num_resamples", lambda count: 2)
-    monkeypatch.setattr("seqtrain.recipes.finetune.simple_models", lambda *given: {})
+    monkeypatch.setattr("seqtrain.recipes.findings.simple_models", lambda *given: {})
     monkeypatch.setattr("seqtrain.io.run_directory.os.fsync", lambda descriptor: None)
 
 
@@ -200,7 +200,7 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ensemble")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "_num_resamples", lambda count: 2)
-        patch.setattr("seqtrain.recipes.finetune.simple_models", lambda *given: {})
+        patch.setattr("seqtrain.recipes.findings.simple_models", lambda *given: {})
         finetune_members(FinetuneConfig(output=str(folder / "e"), members=2, **settings_of(folder)), Silent())
     return folder / "e"
 

@@ -25,13 +25,13 @@ from seqtrain.recipes.distillation_checks import check_examples, check_options, 
 from seqtrain.recipes.finetune import (
     digests,
     held_out,
+    say_findings,
     say_plan,
-    say_scores,
-    score_sets,
     train,
     write_inputs,
     write_results,
 )
+from seqtrain.recipes.findings import findings_of
 from seqtrain.recipes.finetuning import FinetuningJob, Input, prepare_finetuning
 from seqtrain.recipes.similarity import check_steps, with_similarity
 from seqtrain.recipes.student_and_teacher import as_results, beside_teacher, speeds
@@ -102,10 +102,10 @@ def distill(
         write_inputs(output, job)
         outputs = train(_as_taught(prepared, output, listener), output, listener)
         student, loop = job.training.network, job.training.loop
-        listener.say("scoring, with the teacher and simple models beside")
-        scored, kept = beside_teacher(
-            score_sets(job.data, outputs, config.seed), job.data, outputs, prepared.teacher, _in_windows(prepared), loop
-        )
+        findings = findings_of(job, student, outputs, listener)
+        listener.say("asking the teacher about the same records")
+        scored, kept = beside_teacher(findings.scored, job.data, outputs, prepared.teacher, _in_windows(prepared), loop)
+        findings = replace(findings, scored=scored)
         own = replace(job.training.examples, augmenter=None, mixing=None, length_at=None)
         examples = held_out(job) if len(held_out(job)) else own
         speed = speeds(student, examples, prepared.teacher, _in_windows(prepared), loop)
@@ -117,11 +117,11 @@ def distill(
         }
         sentences = [f"{line[0].upper()}{line[1:]}." for line in remarks]
         results = write_results(
-            output, job, outputs, scored, started, more=as_results(kept, speed, about), remarks=sentences
+            output, job, outputs, findings, started, more=as_results(kept, speed, about), remarks=sentences
         )
     for line in remarks:
         listener.say(line)
-    say_scores(output, job.data, scored, listener)
+    say_findings(output, job.data, findings, listener)
     return results
 
 

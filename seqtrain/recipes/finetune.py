@@ -19,12 +19,13 @@ from seqtrain.fitting import Listener, Training, fit
 from seqtrain.io.delimited import unique_names, write_table
 from seqtrain.io.ledger import HEADER
 from seqtrain.io.run_directory import sha256_of
-from seqtrain.io.splits import TRAIN, VALID
+from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
 from seqtrain.models.network import Network
 from seqtrain.recipes.adapters import finished_adapter
 from seqtrain.recipes.bagging import bagged
 from seqtrain.recipes.features import with_features
+from seqtrain.recipes.findings import Findings, findings_of
 from seqtrain.recipes.finetuning import FinetuningJob, outputs_of, prepare_finetuning
 from seqtrain.recipes.networks import (
     describe,
@@ -39,7 +40,7 @@ from seqtrain.recipes.training_examples import labeled_examples
 from seqtrain.recipes.transfer import say_frozen
 from seqtrain.run import load_run, save_ensemble, save_model
 from seqtrain.run_record import finish_run, opened_run
-from seqtrain.scoring import Scored, rows_of, score_set, simple_models
+from seqtrain.scoring import rows_of
 from seqtrain.tasks import Classification
 
 _SHOWN_CLASSES = 12
@@ -73,8 +74,9 @@ def finetune(
             return finished
         write_inputs(output, job)
         outputs = train(job, output, listener)
-        results, scored = _score(output, job, outputs, started, listener)
-    say_scores(output, data, scored, listener)
+        findings = findings_of(job, job.training.network, outputs, listener)
+        results = write_results(output, job, outputs, findings, started)
+    say_findings(output, data, findings, listener)
     return results
 
 
@@ -129,8 +131,9 @@ def finetune_members(
         run.network.to(job.training.loop.device)
         outputs = outputs_of(run.network, job.data.task, held_out(job), job.training.loop)
         listener.say(f"the {config.members} members together")
-        results, scored = _score(output, job, outputs, started, listener)
-    say_scores(output, job.data, scored, listener)
+        findings = findings_of(job, run.network, outputs, listener)
+        results = write_results(output, job, outputs, findings, started)
+    say_findings(output, job.data, findings, listener)
     return results
 
 
@@ -151,20 +154,11 @@ def held_out(job: FinetuningJob) -> Examples:
     return labeled_examples(job.config, job.data, np.flatnonzero(job.data.split.sets != TRAIN))
 
 
-def _score(
-    output: Path, job: FinetuningJob, outputs: NDArray[np.float32], started: float, listener: Listener
-) -> tuple[dict[str, Any], list[Scored]]:
-    """Score the held-out records, and write what a finished run shows."""
-    listener.say("scoring, with simple models beside")
-    scored = score_sets(job.data, outputs, job.config.seed)
-    return write_results(output, job, outputs, scored, started), scored
-
-
 def write_results(
     output: Path,
     job: FinetuningJob,
     outputs: NDArray[np.float32],
-    scored: list[Scored],
+    findings: Findings,
     started: float,
     *,
     more: Mapping[str, Any] | None = None,
@@ -172,45 +166,24 @@ def write_results(
 ) -> dict[str, Any]:
     """Write what a finished run shows; returns its results, with ``more`` among them, and ``remarks`` in the report."""
     results = {
-        "sets": [asdict(each) for each in scored],
+        **findings.as_results(),
         **(more or {}),
         "seconds": round(time.monotonic() - started, 1),
     }
     write_table(output / "predictions.csv", *_predictions(job.data, outputs))
-    finetune_report(output, results, job.data, outputs, scored, remarks)
+    finetune_report(output, results, job.data, outputs, findings, remarks)
     finish_run(output, results)
     return results
 
 
-def say_scores(output: Path, data: LabeledData, scored: list[Scored], listener: Listener) -> None:
+def say_findings(output: Path, data: LabeledData, findings: Findings, listener: Listener) -> None:
     """Say the scores of each set, and what to do next."""
-    for each in scored:
+    for each in findings.scored:
         for line in each.words(data.task):
             listener.say(line)
     if not data.split.test_sets:
         listener.say("there is no test set: nothing here says how the model does on records it was not chosen by")
     listener.say(f"wrote {output}: predict with  seqtrain predict {quote(str(output))} FILE")
-
-
-def score_sets(data: LabeledData, outputs: NDArray[np.float32], seed: int) -> list[Scored]:
-    """Validation and every test set apart, with simple models fitted to the same training records."""
-    names = [name for name in (VALID, *data.split.test_sets) if (data.split.sets == name).any()]
-    indices = [data.split.indices(name) for name in names]
-    everything = np.concatenate([np.zeros(0, np.int64), *indices])
-    simple = simple_models(data.task, data, data.split.indices(TRAIN), everything, seed)
-    cuts = np.cumsum([0, *(len(rows_of(data.task, data, each)) for each in indices)])
-    return [
-        score_set(
-            name,
-            data.task,
-            data,
-            outputs,
-            records,
-            baselines={other: values[start:stop] for other, values in simple.items()},
-            seed=seed,
-        )
-        for name, records, start, stop in zip(names, indices, cuts[:-1], cuts[1:], strict=True)
-    ]
 
 
 def _split_rows(data: LabeledData) -> Iterator[tuple[int, str, str]]:

@@ -19,6 +19,7 @@ from seqtrain.labeled import LabeledData
 from seqtrain.losses import IGNORED_CLASS
 from seqtrain.metrics_log import read_metrics
 from seqtrain.objectives import SelfSupervised
+from seqtrain.recipes.findings import Findings
 from seqtrain.recipes.pretext_labels import CONSTANT_LOSS, constant_guesses
 from seqtrain.recipes.self_supervision import known_measures, outcome
 from seqtrain.scoring import MAIN_METRIC, Scored, rows_of, true_values
@@ -86,12 +87,13 @@ def finetune_report(
     results: Mapping[str, Any],
     data: LabeledData,
     outputs: NDArray[np.float32],
-    scored: Sequence[Scored],
+    findings: Findings,
     remarks: Sequence[str] = (),
 ) -> None:
     """Write the report of a finetuning run; ``remarks`` are sentences that stand in its summary."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     task = data.task
+    scored = findings.scored
     shown = [each for each in scored if each.name in data.split.test_sets] or list(scored)
     summary = [*(sentence for each in shown for sentence in _sentences(each, task)), *remarks]
     if not data.split.test_sets:

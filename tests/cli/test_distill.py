@@ -18,7 +18,7 @@ STUDENT = (*TINY, "--model", "cnn")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither intervals, simple models nor syncing to disk are looked at here."""
     monkeypatch.setattr(scoring, "_num_resamples", lambda count: 2)
-    monkeypatch.setattr("seqtrain.recipes.finetune.simple_models", lambda *given: {})
+    monkeypatch.setattr("seqtrain.recipes.findings.simple_models", lambda *given: {})
     monkeypatch.setattr("seqtrain.io.run_directory.os.fsync", lambda descriptor: None)
 
 

@@ -43,7 +43,7 @@ def quick() -> Any:
     """Neither intervals, simple models nor syncing to disk are looked at here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "_num_resamples", lambda count: 2)
-        patch.setattr("seqtrain.recipes.finetune.simple_models", lambda *given: {})
+        patch.setattr("seqtrain.recipes.findings.simple_models", lambda *given: {})
         patch.setattr("seqtrain.io.run_directory.os.fsync", lambda descriptor: None)
         yield
 
