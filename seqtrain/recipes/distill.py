@@ -22,6 +22,7 @@ from seqtrain.labeled import LabeledData
 from seqtrain.models.network import FreshConfig, Network
 from seqtrain.objectives import Distillation, Supervised
 from seqtrain.recipes.distillation_checks import check_examples, check_options, settled_temperature
+from seqtrain.recipes.findings import findings_of
 from seqtrain.recipes.finetune import (
     digests,
     held_out,
@@ -31,7 +32,6 @@ from seqtrain.recipes.finetune import (
     write_inputs,
     write_results,
 )
-from seqtrain.recipes.findings import findings_of
 from seqtrain.recipes.finetuning import FinetuningJob, Input, prepare_finetuning
 from seqtrain.recipes.similarity import check_steps, with_similarity
 from seqtrain.recipes.student_and_teacher import as_results, beside_teacher, speeds
