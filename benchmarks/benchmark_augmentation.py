@@ -15,10 +15,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import argparse
 import csv
 import gzip
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import compared, fill
-from timing import RESULTS, write_report
+from grid import Grid, compared, grid_parser
 
 TASKS: dict[str, dict[str, str]] = {
     "GB1, three against rest": {
@@ -148,46 +145,29 @@ def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Train what is missing, in turns over seeds, and write the table after every cell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = grid_parser(__doc__, seeds=5)
     parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="20 seeds and 1,000 steps")
-    parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")
     options = parser.parse_args()
     seeds, steps = (20, 1000) if options.full else (options.seeds, options.steps)
-    name = "augmentation_full" if options.full else "augmentation"
-    path = RESULTS / f"{name}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    cells = kept.get("cells", {}) if (kept.get("steps"), kept.get("network")) == (steps, NETWORK) else {}
-    data = {task: read_rows(options.data, task) for task in TASKS}
-    wanted = [(s, t, f, m) for s in range(seeds) for t in TASKS for f in FRACTIONS for m in METHODS]
-    missing = (
-        (f"{task}|{fraction}|{method}|{seed}", partial(prepared, data[task], fraction, method, seed, steps))
-        for seed, task, fraction, method in wanted
-        if f"{task}|{fraction}|{method}|{seed}" not in cells
+    grid = Grid(
+        name="augmentation_full" if options.full else "augmentation",
+        title="augmentations on measured variants: Spearman's correlation on test records, by share of the training set",
+        packages=("torch", "scipy"),
+        same={"network": NETWORK, "steps": steps},
+        facts={"seeds": seeds},
+        table=partial(summary, seeds=seeds),
     )
-
-    def write() -> None:
-        write_report(
-            name,
-            "augmentations on measured variants: Spearman's correlation on test records, by share of the training data",
-            packages=("torch", "scipy"),
-            network=NETWORK,
-            steps=steps,
-            seeds=seeds,
-            table=summary(cells, seeds),
-            cells=cells,
-        )
-
-    fill(cells, missing, write, processes=options.processes, minutes=options.minutes)
-    for task, parts in summary(cells, seeds).items():
-        for fraction, row in parts.items():
-            print(f"{task}, {fraction}")
-            for method, cell in row.items():
-                shown = cell if isinstance(cell, str) else (cell["spearman"], cell["sd"], cell["difference"])
-                print(f"  {method:<26}", shown)
+    data = {task: read_rows(options.data, task) for task in TASKS}
+    wanted = (
+        (f"{task}|{fraction}|{method}|{seed}", partial(prepared, data[task], fraction, method, seed, steps))
+        for seed in range(seeds)
+        for task in TASKS
+        for fraction in FRACTIONS
+        for method in METHODS
+    )
+    grid.fill(wanted, processes=options.processes, minutes=options.minutes)
+    grid.show()
 
 
 if __name__ == "__main__":

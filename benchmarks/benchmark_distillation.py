@@ -17,10 +17,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import argparse
 import csv
 import gzip
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,8 +28,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from grid import compared, fill
-from timing import RESULTS, write_report
+from grid import Grid, compared, grid_parser
 
 TASKS: dict[str, dict[str, str]] = {
     "SCOP class": {"file": "proteinbert_scop_class", "target": "scop_class", "task": "classification"},
@@ -175,50 +172,34 @@ def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Compute what is missing, in turns over seeds, and write the table after every cell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = grid_parser(__doc__, seeds=3)
     parser.add_argument("--steps", type=int, default=400, help=f"updates of up to {TOKENS:,} tokens, of every network")
     parser.add_argument("--members", type=int, default=4)
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="10 seeds and 2,000 updates")
-    parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")
     options = parser.parse_args()
     seeds, steps = (10, 2000) if options.full else (options.seeds, options.steps)
-    name = "distillation_full" if options.full else "distillation"
-    path = RESULTS / f"{name}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    same = (kept.get("steps"), kept.get("members")) == (steps, options.members)
-    cells = kept.get("cells", {}) if same else {}
-
-    def write() -> None:
-        write_report(
-            name,
-            "a small network distilled from an ensemble, beside the same network trained on the labels alone",
-            packages=("torch",),
-            teacher=f"{options.members} cnn {TEACHER}",
-            student=f"cnn {STUDENT}",
-            labelled=LABELLED,
-            unlabelled=UNLABELLED,
-            steps=steps,
-            tokens_per_step=TOKENS,
-            members=options.members,
-            seeds=seeds,
-            table=summary(cells, seeds),
-            cells=cells,
-        )
-
-    missing = (
+    grid = Grid(
+        name="distillation_full" if options.full else "distillation",
+        title="a small network distilled from an ensemble, beside the same network trained on the labels alone",
+        packages=("torch",),
+        same={"steps": steps, "members": options.members},
+        facts={
+            "teacher": f"{options.members} cnn {TEACHER}",
+            "student": f"cnn {STUDENT}",
+            "labelled": LABELLED,
+            "unlabelled": UNLABELLED,
+            "tokens_per_step": TOKENS,
+            "seeds": seeds,
+        },
+        table=partial(summary, seeds=seeds),
+    )
+    wanted = (
         (f"{task}|{seed}", partial(prepared_cell, options.data, task, seed, steps, options.members))
         for seed in range(seeds)
         for task in TASKS
-        if f"{task}|{seed}" not in cells
     )
-    fill(cells, missing, write, processes=options.processes, minutes=options.minutes)
-    for task, row in summary(cells, seeds).items():
-        print(task)
-        for way, cell in row.items():
-            print(f"  {way:<28}", cell)
+    grid.fill(wanted, processes=options.processes, minutes=options.minutes)
+    grid.show()
 
 
 if __name__ == "__main__":

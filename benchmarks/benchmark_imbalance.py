@@ -21,22 +21,19 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import argparse
 import csv
 import gzip
-import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import compared, fill
+from grid import Grid, compared, grid_parser
 from numpy.typing import NDArray
-from timing import RESULTS, write_report
 
 RATIOS = (1, 10, 50, 100)
 METHODS: dict[str, dict[str, str]] = {
@@ -183,10 +180,10 @@ def prepared(
     return train, (long_tailed(data, int(group), seed), method, seed, epochs)
 
 
-def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
+def summary(cells: dict[str, Any], groups: Sequence[str], seeds: int) -> dict[str, Any]:
     """Macro-F1 and its paired difference from plain softmax, for every method on every ratio and on the folds."""
     table: dict[str, Any] = {}
-    for group in (*map(str, RATIOS), HOMOLOGY):
+    for group in groups:
         base = [cells.get(f"{group}|softmax|{seed}") for seed in range(seeds)]
         for method in METHODS:
             found = [cells.get(f"{group}|{method}|{seed}") for seed in range(seeds)]
@@ -195,64 +192,35 @@ def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
     return table
 
 
-def still_valid(kept: dict[str, Any], epochs: dict[str, int]) -> dict[str, Any]:
-    """The cells of a result file that were trained for as many epochs as now."""
-    before = {"scop": kept.get("epochs"), HOMOLOGY: kept.get("epochs_homology")}
-    return {
-        key: cell
-        for key, cell in kept.get("cells", {}).items()
-        if before[task := HOMOLOGY if key.startswith(HOMOLOGY) else "scop"] == epochs[task]
-    }
-
-
 def main() -> None:
     """Train what is missing, in turns over seeds, and write the table after every cell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--task", choices=("scop", HOMOLOGY), default="scop", help="whose cells are filled")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = grid_parser(__doc__, seeds=5)
+    parser.add_argument("--task", choices=tuple(EPOCHS), default="scop", help="whose cells are filled")
     parser.add_argument("--epochs", type=int, help="of the task; 6 for scop and 10 for homology")
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="20 seeds, and 30 or 60 epochs")
-    parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")
     options = parser.parse_args()
     seeds = 20 if options.full else options.seeds
-    epochs = {task: both[options.full] for task, both in EPOCHS.items()}
-    epochs[options.task] = options.epochs or epochs[options.task]
-    name = "imbalance_full" if options.full else "imbalance"
-    path = RESULTS / f"{name}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    cells = still_valid(kept, epochs)
-    data = read_classes(options.data) if options.task == "scop" else read_folds(options.data)
-    groups = tuple(map(str, RATIOS)) if options.task == "scop" else (HOMOLOGY,)
-
-    def write() -> None:
-        write_report(
-            name,
-            "methods against class imbalance: macro-F1 on a balanced test set of SCOP classes, and of folds",
-            packages=("torch", "scikit-learn"),
-            network="cnn 100K",
-            epochs=epochs["scop"],
-            epochs_homology=epochs[HOMOLOGY],
-            seeds=seeds,
-            table=summary(cells, seeds),
-            cells=cells,
-        )
-
-    wanted = [(seed, group, method) for seed in range(seeds) for group in groups for method in METHODS]
-    missing = (
-        (f"{group}|{method}|{seed}", partial(prepared, data, group, method, seed, epochs[options.task]))
-        for seed, group, method in wanted
-        if f"{group}|{method}|{seed}" not in cells
+    epochs = options.epochs or EPOCHS[options.task][options.full]
+    scop = options.task == "scop"
+    data = read_classes(options.data) if scop else read_folds(options.data)
+    groups = tuple(map(str, RATIOS)) if scop else (HOMOLOGY,)
+    grid = Grid(
+        name=("imbalance" if scop else "imbalance_homology") + ("_full" if options.full else ""),
+        title="methods against class imbalance: macro-F1 on a balanced test set of "
+        + ("SCOP classes" if scop else "folds"),
+        packages=("torch", "scikit-learn"),
+        same={"network": "cnn 100K", "epochs": epochs},
+        facts={"seeds": seeds},
+        table=partial(summary, groups=groups, seeds=seeds),
     )
-    fill(cells, missing, write, processes=options.processes, minutes=options.minutes)
-    for group, row in summary(cells, seeds).items():
-        print(group if group == HOMOLOGY else f"imbalance {group}")
-        for method, cell in row.items():
-            print(
-                f"  {method:<24}",
-                cell if cell == "missing" else (cell["macro_f1"], cell["sd"], cell["difference"]),
-            )
+    wanted = (
+        (f"{group}|{method}|{seed}", partial(prepared, data, group, method, seed, epochs))
+        for seed in range(seeds)
+        for group in groups
+        for method in METHODS
+    )
+    grid.fill(wanted, processes=options.processes, minutes=options.minutes)
+    grid.show()
 
 
 if __name__ == "__main__":

@@ -16,16 +16,13 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import argparse
-import json
 import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from grid import compared, fill
-from timing import RESULTS, write_report
-from transfer import SCRATCH, TASKS, Plan, prepared, seconds_per_step, write_part
+from grid import Grid, compared, grid_parser
+from transfer import SCRATCH, TASKS, Plan, prepared, steps_within, write_part
 
 OBJECTIVES: dict[str, str] = {
     "masked-lm": "masked-lm",
@@ -52,22 +49,21 @@ def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Time what is known, then train what is missing, in turns over seeds; the table is written after every cell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = grid_parser(__doc__, seeds=3)
     parser.add_argument("--size", default="300K")
     parser.add_argument("--cpu-seconds", type=float, default=60, help="of each pretraining")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")
     parser.add_argument("--full", action="store_true", help="5 seeds, 1M parameters, 1,800 s, 4 times the labels")
     options = parser.parse_args()
     seeds, size, budget = (5, "1M", 1800.0) if options.full else (options.seeds, options.size, options.cpu_seconds)
-    name = "objectives_full" if options.full else "objectives"
-    path = RESULTS / f"{name}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    same = kept.get("network") == f"transformer {size}" and kept.get("pretraining_cpu_seconds") == budget
-    cells: dict[str, Any] = kept["cells"] if same else {}
-    compute: dict[str, Any] = kept["compute"] if same else {}
+    grid = Grid(
+        name="objectives_full" if options.full else "objectives",
+        title="self-supervised objectives at equal CPU-seconds: scores after finetuning, beside from scratch",
+        packages=("torch",),
+        same={"network": f"transformer {size}", "pretraining_cpu_seconds": budget},
+        facts={"seeds": seeds},
+        table=partial(summary, seeds=seeds),
+    )
+    compute = grid.facts["compute"] = grid.kept["compute"] if grid.cells else {}
     with tempfile.TemporaryDirectory() as scratch:
         corpus, held_out = Path(scratch) / "train.fasta", Path(scratch) / "valid.fasta"
         write_part(options.data / "unlabeled_train.fasta.gz", corpus, 60_000 if options.full else 6000)
@@ -75,41 +71,18 @@ def main() -> None:
         tasks = {task: TASKS[task] for task in CHOSEN}
         plan = Plan(str(options.data), str(corpus), str(held_out), size, tasks)
         plan = plan.scaled(4) if options.full else plan
-
-        def write() -> None:
-            write_report(
-                name,
-                "self-supervised objectives at equal CPU-seconds: scores after finetuning, beside from scratch",
-                packages=("torch",),
-                network=f"transformer {size}",
-                pretraining_cpu_seconds=budget,
-                seeds=seeds,
-                compute=compute,
-                table=summary(cells, seeds),
-                cells=cells,
-            )
-
         for way, words in OBJECTIVES.items():
             if way not in compute:
-                measured = seconds_per_step(plan, words)
-                steps = max(1, round(budget / measured["cpu_seconds_per_step"]))
-                residues = steps * measured["residues_per_step"]
-                compute[way] = {"words": words, **measured, "steps": steps, "residues_computed": residues}
+                compute[way] = {"words": words, **steps_within(budget, plan, words)}
                 print(way, compute[way], flush=True)
         steps_of = {SCRATCH: 0} | {way: compute[way]["steps"] for way in OBJECTIVES}
-        missing = (
+        wanted = (
             (f"{way}|{seed}", partial(prepared, plan, OBJECTIVES.get(way, ""), seed, steps))
             for seed in range(seeds)
             for way, steps in steps_of.items()
-            if f"{way}|{seed}" not in cells
         )
-        fill(cells, missing, write, processes=options.processes, minutes=options.minutes)
-        write()
-    for task, row in summary(cells, seeds).items():
-        print(f"{task}, {TASKS[task].metric}")
-        for way, found in row.items():
-            shown = found if isinstance(found, str) else (found[TASKS[task].metric], found["sd"], found["difference"])
-            print(f"  {way:<20}", shown)
+        grid.fill(wanted, processes=options.processes, minutes=options.minutes)
+    grid.show()
 
 
 if __name__ == "__main__":

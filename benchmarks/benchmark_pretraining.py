@@ -17,17 +17,14 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import argparse
-import json
 import tempfile
 from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from grid import compared, fill
-from timing import RESULTS, write_report
-from transfer import SCRATCH, TASKS, Plan, prepared, seconds_per_step, write_part
+from grid import Grid, compared, grid_parser
+from transfer import SCRATCH, TASKS, Plan, prepared, steps_within, write_part
 
 PRETRAINED = "pretrained"
 PUBLISHED = {
@@ -59,24 +56,22 @@ def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Time the pretraining, then train what is missing, in turns over seeds; the table is written after every cell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = grid_parser(__doc__, seeds=3)
     parser.add_argument("--size", default="300K")
     parser.add_argument("--objective", default="masked-lm")
     parser.add_argument("--cpu-seconds", type=float, default=480, help="of each pretraining")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")
     parser.add_argument("--full", action="store_true", help="5 seeds, 1M parameters, 3 hours, 8 times the labels")
     options = parser.parse_args()
     seeds, size, budget = (5, "1M", 10_800.0) if options.full else (options.seeds, options.size, options.cpu_seconds)
-    name = "pretraining_full" if options.full else "pretraining"
-    path = RESULTS / f"{name}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    facts = {"network": f"transformer {size}", "objective": options.objective, "pretraining_cpu_seconds": budget}
-    same = all(kept.get(fact) == value for fact, value in facts.items())
-    cells: dict[str, Any] = kept["cells"] if same else {}
-    compute: dict[str, Any] = kept["compute"] if same else {}
+    grid = Grid(
+        name="pretraining_full" if options.full else "pretraining",
+        title="finetuning with and without pretraining: scores on test records",
+        packages=("torch",),
+        same={"network": f"transformer {size}", "objective": options.objective, "pretraining_cpu_seconds": budget},
+        facts={"seeds": seeds},
+        table=partial(summary, seeds=seeds),
+    )
+    compute = grid.facts["compute"] = grid.kept["compute"] if grid.cells else {}
     with tempfile.TemporaryDirectory() as scratch:
         corpus, held_out = Path(scratch) / "train.fasta", Path(scratch) / "valid.fasta"
         write_part(options.data / "unlabeled_train.fasta.gz", corpus, 80_000 if options.full else 20_000)
@@ -84,36 +79,16 @@ def main() -> None:
         tasks = {task: TASKS[task] for task in PUBLISHED}
         plan = Plan(str(options.data), str(corpus), str(held_out), size, tasks)
         plan = plan.scaled(8) if options.full else plan
-
-        def write() -> None:
-            write_report(
-                name,
-                "finetuning with and without pretraining: scores on test records",
-                packages=("torch",),
-                **facts,
-                seeds=seeds,
-                compute=compute,
-                table=summary(cells, seeds),
-                cells=cells,
-            )
-
         if not compute:
-            measured = seconds_per_step(plan, options.objective)
-            steps = max(1, round(budget / measured["cpu_seconds_per_step"]))
-            compute |= {**measured, "steps": steps, "residues_computed": steps * measured["residues_per_step"]}
+            compute |= steps_within(budget, plan, options.objective)
             print(compute, flush=True)
-        missing = (
+        wanted = (
             (f"{way}|{seed}", partial(prepared, plan, options.objective, seed, steps))
             for seed in range(seeds)
             for way, steps in ((SCRATCH, 0), (PRETRAINED, compute["steps"]))
-            if f"{way}|{seed}" not in cells
         )
-        fill(cells, missing, write, processes=options.processes, minutes=options.minutes)
-        write()
-    for task, row in summary(cells, seeds).items():
-        print(f"{task}, {TASKS[task].metric}")
-        for way, found in row.items():
-            print(f"  {way:<26}", found)
+        grid.fill(wanted, processes=options.processes, minutes=options.minutes)
+    grid.show()
 
 
 if __name__ == "__main__":

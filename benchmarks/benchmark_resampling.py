@@ -17,10 +17,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import argparse
 import csv
 import gzip
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,8 +29,7 @@ from typing import Any
 
 import numpy as np
 from benchmark_imbalance import long_tailed, read_classes
-from grid import compared, fill
-from timing import RESULTS, write_report
+from grid import Grid, compared, grid_parser
 
 RATIOS = (10, 50, 100)
 PLAIN = "softmax"
@@ -180,44 +177,31 @@ def prepared(
 
 def main() -> None:
     """Train what is missing, in turns over seeds, and write the table after every draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = grid_parser(__doc__, seeds=5, processes=1, minutes=30)
     parser.add_argument("--from", dest="body", type=Path, help="a run whose body is taken; else one is pretrained")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "seqtrain_resampling")
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=30, help="begin no draw after so long")
     options = parser.parse_args()
-    path = RESULTS / "resampling.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    groups = kept.get("cells", {}) if kept.get("epochs") == options.epochs else {}
+    grid = Grid(
+        name="resampling",
+        title="resampling in the space of hidden states: macro-F1 of a head, on a balanced test set of SCOP classes",
+        packages=("torch", "scikit-learn", "imbalanced-learn"),
+        same={"epochs": options.epochs},
+        facts={
+            "body": "--from" if options.body else f"{MODEL} {SIZE}, pretrained on {RESIDUES:,} residues",
+            "seeds": options.seeds,
+        },
+        table=partial(summary, seeds=options.seeds),
+    )
     body = options.body or pretrained(options.data, options.work)
     data = read_classes(options.data)
-
-    def write() -> None:
-        write_report(
-            "resampling",
-            "resampling in the space of hidden states: macro-F1 of a head, on a balanced test set of SCOP classes",
-            packages=("torch", "scikit-learn", "imbalanced-learn"),
-            body="--from" if options.body else f"{MODEL} {SIZE}, pretrained on {RESIDUES:,} residues",
-            epochs=options.epochs,
-            seeds=options.seeds,
-            table=summary(groups, options.seeds),
-            cells=groups,
-        )
-
-    missing = (
+    wanted = (
         (f"{ratio}|{seed}", partial(prepared, data, ratio, seed, body, options.epochs))
         for seed in range(options.seeds)
         for ratio in RATIOS
-        if f"{ratio}|{seed}" not in groups
     )
-    fill(groups, missing, write, processes=options.processes, minutes=options.minutes)
-    for ratio, row in summary(groups, options.seeds).items():
-        print(f"imbalance {ratio}")
-        for method, cell in row.items():
-            print(f"  {method:<24}", cell)
+    grid.fill(wanted, processes=options.processes, minutes=options.minutes)
+    grid.show()
 
 
 if __name__ == "__main__":

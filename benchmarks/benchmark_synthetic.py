@@ -18,10 +18,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import argparse
 import csv
 import gzip
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,8 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import compared, fill
-from timing import RESULTS, write_report
+from grid import Grid, compared, grid_parser
 
 METHODS = ("nothing", "over-sampling", "BLOSUM copies", "synthetic: profile", "synthetic: VAE")
 FOLDS, RARE, FAMILY, TEST, KEPT, ADDED, LONGEST = 24, 12, 15, 5, 10, 30, 300
@@ -198,42 +195,26 @@ def summary(cells: dict[str, Any], seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Train what is missing, in turns over seeds, and write the table after every cell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = grid_parser(__doc__, seeds=3, minutes=40)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=40, help="begin no cell after so long")
     parser.add_argument("--name", default="synthetic", help="of the result file")
     options = parser.parse_args()
-    path = RESULTS / f"{options.name}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    cells = kept.get("cells", {}) if kept.get("steps") == options.steps else {}
+    grid = Grid(
+        name=options.name,
+        title="more rows for rare folds: macro-F1 on held-out members, all folds and the rare ones",
+        packages=("torch", "scikit-learn", "biopython"),
+        same={"network": "cnn 100K", "steps": options.steps},
+        facts={"seeds": options.seeds},
+        table=partial(summary, seeds=options.seeds),
+    )
     folds = read_folds(options.data)
-
-    def report() -> None:
-        write_report(
-            options.name,
-            "more rows for rare folds: macro-F1 on held-out members, all folds and the rare ones",
-            packages=("torch", "scikit-learn", "biopython"),
-            network="cnn 100K",
-            steps=options.steps,
-            seeds=options.seeds,
-            table=summary(cells, options.seeds),
-            cells=cells,
-        )
-
-    missing = (
+    wanted = (
         (f"{method}|{seed}", partial(prepared, folds, method, seed, options.steps))
         for seed in range(options.seeds)
         for method in METHODS
-        if f"{method}|{seed}" not in cells
     )
-    fill(cells, missing, report, processes=options.processes, minutes=options.minutes)
-    for measure, row in summary(cells, options.seeds).items():
-        for method, cell in row.items():
-            shown = cell if cell == "missing" else (cell[measure], cell["sd"], cell["difference"])
-            print(f"{measure:<10}{method:<24}", shown)
+    grid.fill(wanted, processes=options.processes, minutes=options.minutes)
+    grid.show()
 
 
 if __name__ == "__main__":

@@ -16,9 +16,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import argparse
 import csv
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -28,8 +26,7 @@ from typing import Any
 
 import numpy as np
 from benchmark_imbalance import read_classes
-from grid import compared, fill
-from timing import RESULTS, write_report
+from grid import Grid, compared, grid_parser
 from transfer import write_part
 
 SIZES: dict[str, int | None] = {"5": 5, "20": 20, "all": None}
@@ -158,52 +155,34 @@ def summary(cells: dict[str, Any], methods: Iterable[str], seeds: int) -> dict[s
 
 def main() -> None:
     """Train what is missing, in turns over seeds, and write the table after every cell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = grid_parser(__doc__, seeds=3, processes=1)
     parser.add_argument("--base", type=Path, default=Path("runs/transfer-base"), help="the pretrained run, made there")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--pretraining-steps", type=int, default=600)
-    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--full", action="store_true", help="10 seeds, 400 steps, 6,000 of pretraining, more ways")
-    parser.add_argument("--minutes", type=float, default=60, help="begin no cell after so long")
     options = parser.parse_args()
-    seeds, steps, before = options.seeds, options.steps, options.pretraining_steps
-    methods = [*METHODS, *FURTHER] if options.full else [*METHODS]
-    name = "transfer_full" if options.full else "transfer"
+    seeds, steps, before, folder = options.seeds, options.steps, options.pretraining_steps, options.base
     if options.full:
-        seeds, steps, before = 10, 400, 6000
-        options.base = options.base.with_name(f"{options.base.name}-full")
-    facts = {"steps": steps, "pretraining": pretrained(options.data, options.base, before)}
-    path = RESULTS / f"{name}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    cells = kept.get("cells", {}) if all(kept.get(key) == value for key, value in facts.items()) else {}
-    data = read_classes(options.data)
-
-    def write() -> None:
-        write_report(
-            name,
-            "what is trained of a pretrained network: macro-F1 on SCOP classes, by training records of each class",
-            packages=("torch",),
-            network=f"transformer {BASE_SIZE}",
-            seeds=seeds,
-            **facts,
-            table=summary(cells, methods, seeds),
-            cells=cells,
-        )
-
-    wanted = [(seed, size, method) for seed in range(seeds) for size in SIZES for method in methods]
-    base = str(options.base.resolve())
-    missing = (
-        (f"{size}|{method}|{seed}", partial(prepared, data, size, base, method, seed, steps))
-        for seed, size, method in wanted
-        if f"{size}|{method}|{seed}" not in cells
+        seeds, steps, before, folder = 10, 400, 6000, folder.with_name(f"{folder.name}-full")
+    methods = [*METHODS, *FURTHER] if options.full else [*METHODS]
+    grid = Grid(
+        name="transfer_full" if options.full else "transfer",
+        title="what is trained of a pretrained network: macro-F1 on SCOP classes, by training records of each class",
+        packages=("torch",),
+        same={"steps": steps, "pretraining": pretrained(options.data, folder, before)},
+        facts={"network": f"transformer {BASE_SIZE}", "seeds": seeds},
+        table=partial(summary, methods=methods, seeds=seeds),
     )
-    fill(cells, missing, write, processes=options.processes, minutes=options.minutes)
-    for size, row in summary(cells, methods, seeds).items():
-        print(f"training records of each class: {size}")
-        for method, cell in row.items():
-            print(f"  {method:<28}", cell if cell == "missing" else (cell["macro_f1"], cell["sd"], cell["difference"]))
+    data = read_classes(options.data)
+    base = str(folder.resolve())
+    wanted = (
+        (f"{size}|{method}|{seed}", partial(prepared, data, size, base, method, seed, steps))
+        for seed in range(seeds)
+        for size in SIZES
+        for method in methods
+    )
+    grid.fill(wanted, processes=options.processes, minutes=options.minutes)
+    grid.show()
 
 
 if __name__ == "__main__":

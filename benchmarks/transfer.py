@@ -164,6 +164,13 @@ def seconds_per_step(plan: Plan, words: str) -> dict[str, Any]:
     return {"cpu_seconds_per_step": float(f"{taken:.4g}"), "residues_per_step": round(statistics.mean(residues))}
 
 
+def steps_within(budget: float, plan: Plan, words: str) -> dict[str, Any]:
+    """How many updates of an objective so many CPU-seconds are, as measured, and the residues in them."""
+    measured = seconds_per_step(plan, words)
+    steps = max(1, round(budget / measured["cpu_seconds_per_step"]))
+    return {**measured, "steps": steps, "residues_computed": steps * measured["residues_per_step"]}
+
+
 def finetuned(plan: Plan, name: str, seed: int, origin: str | None) -> float:
     """The score of a finetuning on a task, from weights or from scratch."""
     import torch
