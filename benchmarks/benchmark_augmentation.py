@@ -152,7 +152,7 @@ def main() -> None:
     seeds, steps = (20, 1000) if options.full else (options.seeds, options.steps)
     grid = Grid(
         name="augmentation_full" if options.full else "augmentation",
-        title="augmentations on measured variants: Spearman's correlation on test records, by share of the training set",
+        title="augmentations on measured variants: Spearman's correlation of test records, by share of training data",
         packages=("torch", "scipy"),
         same={"network": NETWORK, "steps": steps},
         facts={"seeds": seeds},

@@ -18,11 +18,12 @@ from timing import RESULTS, write_report
 Task = tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]
 
 
-def grid_parser(description: str | None, *, seeds: int, processes: int = 2, minutes: float = 60) -> Any:
+def grid_parser(description: str | None, *, seeds: int | None, processes: int = 2, minutes: float = 60) -> Any:
     """The options that every grid has, with its defaults."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real data")
-    parser.add_argument("--seeds", type=int, default=seeds)
+    if seeds is not None:
+        parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--processes", type=int, default=processes)
     parser.add_argument("--minutes", type=float, default=minutes, help="begin no cell after so long")
     return parser

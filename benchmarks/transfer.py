@@ -138,11 +138,20 @@ def pretraining(plan: Plan, words: str, seed: int, steps: int, output: str) -> A
 
 
 def seconds_per_step(plan: Plan, words: str) -> dict[str, Any]:
-    """CPU-seconds of one update of an objective, the median of some, and the residues in it, views counted."""
+    """CPU-seconds of one update of an objective, see :func:`timed`; views are counted among the residues."""
+    from seqtrain.fitting import Silent
+    from seqtrain.recipes.pretraining import prepare_pretraining
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = pretraining(plan, words, 0, TIMED_STEPS, folder)
+        return timed(prepare_pretraining(config, Silent(), Path(folder)), Path(folder))
+
+
+def timed(training: Any, folder: Path) -> dict[str, Any]:
+    """CPU-seconds of one update of a training, the median of some, and the residues in it; it is left trained."""
     import torch
 
     from seqtrain.fitting import Silent, fit
-    from seqtrain.recipes.pretraining import prepare_pretraining
     from seqtrain.training import StepReport
 
     torch.set_num_threads(1)
@@ -156,10 +165,8 @@ def seconds_per_step(plan: Plan, words: str) -> dict[str, Any]:
             if len(ends) > 2 * WARM_STEPS and ends[-1] - ends[0] > TIMED_SECONDS:
                 raise _Enough
 
-    with tempfile.TemporaryDirectory() as folder:
-        config = pretraining(plan, words, 0, TIMED_STEPS, folder)
-        with suppress(_Enough):
-            fit(prepare_pretraining(config, Silent(), Path(folder)), Path(folder), Clock())
+    with suppress(_Enough):
+        fit(training, folder, Clock())
     taken = statistics.median(np.diff(ends)[WARM_STEPS:])
     return {"cpu_seconds_per_step": float(f"{taken:.4g}"), "residues_per_step": round(statistics.mean(residues))}
 
