@@ -54,7 +54,8 @@ def command(run: str, wild_types: str, output: str, methods: tuple[str, ...], **
     Probabilities are over the standard residues. In long proteins each position is scored in a window around it. One
     row comes out for every row of the table, in order, with its other columns.
     """
-    from seqtrain.recipes.score import ScoreConfig, score_file
+    from seqtrain.recipes.score import score_file
+    from seqtrain.recipes.score_job import ScoreConfig
 
     with StderrListener() as listener:
         config = ScoreConfig(run=run, wild_types=wild_types, methods=methods, **given(settings))

@@ -3,95 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.device import choose_device, choose_precision
-from seqtrain.errors import InputError
 from seqtrain.evaluation.intervals import bootstrap_interval
 from seqtrain.evaluation.metrics import spearman
 from seqtrain.fitting import Listener
-from seqtrain.inference import InferenceConfig
-from seqtrain.io.columns import is_missing
 from seqtrain.io.compressed import Source
-from seqtrain.io.delimited import Table, read_table, unique_names, write_table
+from seqtrain.io.delimited import unique_names, write_table
 from seqtrain.io.run_directory import write_text_atomically
-from seqtrain.recipes.networks import describe
+from seqtrain.recipes.score_job import ScoreConfig, ScoreJob, prepare_scoring
 from seqtrain.score.heat_map import heat_map
-from seqtrain.score.language_model import LanguageModel, load_language_model
-from seqtrain.score.methods import Method, Scorer
-from seqtrain.score.mutations import Notation, Variant, singles
-from seqtrain.score.rows import Row, VariantTable, find_mutation_columns
-from seqtrain.score.wild_types import read_wild_types
-from seqtrain.words import name_of, read_words
+from seqtrain.score.methods import Scorer
+from seqtrain.score.mutations import Notation, Variant
+from seqtrain.score.rows import Row
+from seqtrain.words import name_of
 
 HEADER = ("identifier", "mutation", "position", "wild_type", "mutant")
 _CHUNK_ROWS = 1024
 _SAID_EVERY_SECONDS = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
-    """What is scored, and how."""
-
-    run: str
-    """A run of pretrain, or a folder of a published model."""
-    wild_types: str
-    """A FASTA of one or several wild types."""
-    mutations: str | None = None
-    """A table; None for all single replacements."""
-    all_singles: bool = False
-    methods: tuple[str, ...] = ("masked-marginal",)
-    mutation_column: str | None = None
-    sequence_column: str | None = None
-    name_column: str | None = None
-    offset: int = 0
-    """Added to the positions of the table, which then count from 1 in the FASTA."""
-    max_length: int | None = None
-    """Letters of a window; None for that of the training."""
-    measured: str | None = None
-    """A column of numbers to correlate the scores with."""
-    heat_map: str | None = None
-    """An SVG file, drawn from the first method."""
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A scoring before its first score."""
-
-    model: LanguageModel
-    notation: Notation
-    wild_types: Mapping[str, bytes]
-    methods: tuple[Method, ...]
-    variants: VariantTable | None
-    """None for all single replacements."""
-    measured: NDArray[np.float64] | None
-    """(N,) nan where nothing was measured."""
-
-    @property
-    def num_rows(self) -> int:
-        """How many variants are scored."""
-        if self.variants is not None:
-            return len(self.variants.table)
-        moves = [sum(1 for _ in singles(bytes([letter]), self.model.alphabet)) for letter in range(256)]
-        return sum(moves[letter] for letters in self.wild_types.values() for letter in letters)
-
-    def rows(self) -> Iterator[Row]:
-        """What is scored, in order."""
-        if self.variants is not None:
-            yield from self.variants.rows()
-            return
-        for name, letters in self.wild_types.items():
-            for variant in singles(letters, self.model.alphabet):
-                yield Row(identifier=name, mutation=self.notation.written(variant), variant=variant)
 
 
 @dataclass
@@ -115,7 +50,7 @@ def score_file(config: ScoreConfig, output: Source, listener: Listener) -> dict[
     Raises:
         InputError: a run without a language model head, wild types or mutations that cannot be used; by place.
     """
-    job = _prepared(config, listener)
+    job = prepare_scoring(config, listener)
     gathered = _Gathered({name: _nothing(job, letters) for name, letters in job.wild_types.items()})
     header, rows = _table(job, gathered, listener)
     # The first row before the header: what goes wrong at once leaves nothing on standard output.
@@ -129,131 +64,11 @@ def score_file(config: ScoreConfig, output: Source, listener: Listener) -> dict[
     return {} if job.measured is None else _correlations(job, job.measured, gathered, listener)
 
 
-def _prepared(config: ScoreConfig, listener: Listener) -> _Job:
-    """Everything read and checked.
-
-    Raises:
-        InputError: see :func:`score_file`.
-    """
-    if (config.mutations is None) != config.all_singles:
-        raise InputError("what is scored? give either --mutations TABLE or --all-singles")
-    if config.max_length is not None and config.max_length < 1:
-        raise InputError(f"--max-length {config.max_length}: must be greater than 0")
-    if config.all_singles and config.measured is not None:
-        raise InputError("--measured: is a column of --mutations, and --all-singles has no table; leave it out")
-    if config.heat_map is not None and not config.heat_map.lower().endswith(".svg"):
-        raise InputError(f"--heat-map {config.heat_map}: is drawn as SVG; end the name in .svg")
-    # A missing folder would otherwise be found after hours of computing, when the picture is written.
-    if config.heat_map is not None and not (folder := Path(config.heat_map).absolute().parent).is_dir():
-        raise InputError(f"--heat-map {config.heat_map}: there is no folder {folder}; make it first")
-    methods = _methods(config.methods)
-    run = load_language_model(Path(config.run))
-    wild_types, ledger = read_wild_types(Path(config.wild_types), run.alphabet, run.folder)
-    for line in ledger.lines():
-        listener.say(line)
-    notation = Notation(alphabet=run.alphabet)
-    variants = measured = None
-    if config.mutations is not None:
-        table = read_table(Path(config.mutations))
-        variants = _variants(config, table, wild_types, notation, methods, listener)
-        measured = None if config.measured is None else _measured(table, config.measured)
-    device, why = choose_device(config.device)
-    listener.say(f"device: {why}")
-    precision = choose_precision(config.precision, device)
-    model = LanguageModel(
-        network=run.single.to(device),
-        alphabet=run.alphabet,
-        max_length=config.max_length or run.max_length,
-        config=InferenceConfig(device=device, precision=precision),
-    )
-    listener.say(f"model: {describe(run.single)}, windows of up to {model.max_length:,} letters")
-    _say_windows(wild_types, model, listener)
-    return _Job(
-        model=model, notation=notation, wild_types=wild_types, methods=methods, variants=variants, measured=measured
-    )
-
-
-def _methods(words: tuple[str, ...]) -> tuple[Method, ...]:
-    found: list[Method] = []
-    for each in words:
-        try:
-            method: Method = read_words(each, Method, "method")[0]
-        except InputError as error:
-            raise InputError(f"--method {each}: {error}") from None
-        if method in found:
-            raise InputError(f"--method {each}: given twice; name each once")
-        found.append(method)
-    if not found:
-        raise InputError("--method: name at least one")
-    return tuple(found)
-
-
-def _variants(
-    config: ScoreConfig,
-    table: Table,
-    wild_types: Mapping[str, bytes],
-    notation: Notation,
-    methods: tuple[Method, ...],
-    listener: Listener,
-) -> VariantTable:
-    """The table with its columns found and every row checked."""
-    columns = find_mutation_columns(
-        table,
-        wild_types,
-        notation,
-        mutation=config.mutation_column,
-        sequence=config.sequence_column,
-        name=config.name_column,
-    )
-    listener.say(f"{table.path}: {columns.words()}")
-    if columns.mutation is None and config.offset:
-        raise InputError(f"--offset {config.offset}: is for positions in a column of mutations; leave it out")
-    variants = VariantTable(
-        table=table, columns=columns, wild_types=wild_types, notation=notation, offset=config.offset
-    )
-    indels = variants.check(takes_indels=any(method.takes_indels for method in methods))
-    some = f", {indels:,} of them with insertions or deletions" if indels else ""
-    listener.say(f"{table.path}: {len(table):,} variants{some}")
-    if indels and not all(method.takes_indels for method in methods):
-        listener.say("insertions and deletions have a pseudo-log-likelihood only: their other scores are left empty")
-    return variants
-
-
-def _measured(table: Table, column: str) -> NDArray[np.float64]:
-    """(N,) numbers, nan for cells that are empty or say that there is none.
-
-    Raises:
-        InputError: no such column, another text, or fewer than two numbers.
-    """
-    values = np.full(len(table), np.nan)
-    for index, cell in enumerate(table.column(column)):
-        if cell.strip() and not is_missing(cell):
-            try:
-                values[index] = float(cell)
-            except ValueError:
-                raise InputError(
-                    f"{table.place(index)}: {cell!r} in column {column!r} is no number; "
-                    "correct it, leave the cell empty, or choose another --measured"
-                ) from None
-    if np.isfinite(values).sum() < 2:
-        raise InputError(f"{table.path}: column {column!r} has fewer than two numbers; choose another --measured")
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _say_windows(wild_types: Mapping[str, bytes], model: LanguageModel, listener: Listener) -> None:
-    long = [name for name, letters in wild_types.items() if len(letters) > model.max_length]
-    if long:
-        listener.say(
-            f"{len(long):,} of {len(wild_types):,} wild types longer than {model.max_length:,} letters, such as "
-            f"{long[0]}: each position is scored in a window around it"
-        )
-
-
-def _nothing(job: _Job, letters: bytes) -> NDArray[np.float64]:
+def _nothing(job: ScoreJob, letters: bytes) -> NDArray[np.float64]:
     return np.full((len(letters), len(job.model.alphabet.standard_letters)), np.nan)
 
 
-def _table(job: _Job, gathered: _Gathered, listener: Listener) -> tuple[list[str], Iterator[list[str | float]]]:
+def _table(job: ScoreJob, gathered: _Gathered, listener: Listener) -> tuple[list[str], Iterator[list[str | float]]]:
     """The header and the rows of the output: ours, then the columns of the table that say something else."""
     names = [name_of(type(method)).replace("-", "_") for method in job.methods]
     ours, kept = [*HEADER, *names], list[str]()
@@ -278,7 +93,7 @@ def _table(job: _Job, gathered: _Gathered, listener: Listener) -> tuple[list[str
     return unique_names([*ours, *shown]), rows()
 
 
-def _scored(job: _Job) -> Iterator[tuple[Row, list[float]]]:
+def _scored(job: ScoreJob) -> Iterator[tuple[Row, list[float]]]:
     """Each row with its score by every method."""
     scorers = [Scorer(job.model, method) for method in job.methods]
     rows = job.rows()
@@ -288,7 +103,7 @@ def _scored(job: _Job) -> Iterator[tuple[Row, list[float]]]:
             yield row, scores
 
 
-def _gather(job: _Job, gathered: _Gathered, row: Row, scores: list[float]) -> None:
+def _gather(job: ScoreJob, gathered: _Gathered, row: Row, scores: list[float]) -> None:
     if job.measured is not None:
         gathered.scores.append(scores)
     replaced = row.variant.substitutions
@@ -325,7 +140,7 @@ def _range(start: int, stop: int) -> str:
 
 
 def _correlations(
-    job: _Job, measured: NDArray[np.float64], gathered: _Gathered, listener: Listener
+    job: ScoreJob, measured: NDArray[np.float64], gathered: _Gathered, listener: Listener
 ) -> dict[str, tuple[float, float, float]]:
     """Spearman's correlation of each method with what was measured, said and returned."""
     found = {}

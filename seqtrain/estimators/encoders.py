@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from seqtrain.alphabet import ALPHABETS, Alphabet
 from seqtrain.encode.kmers import cumulated, sliding_words
 from seqtrain.encode.one_hot import OneHot, column_of
+from seqtrain.estimators.columns import SequenceInput, as_texts
 from seqtrain.letters import PackedLetters
 from seqtrain.lookup import look_up
 from seqtrain.texts import pack_texts
@@ -29,14 +30,11 @@ from seqtrain.texts import pack_texts
 _MOST_COLUMNS = np.iinfo(np.int32).max
 
 
-class _SequenceTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class _SequenceTransformer(SequenceInput, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What both transformers have in common: what they take, and that they keep no count of input features."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
         tags.transformer_tags.preserves_dtype = []
         return tags
 
@@ -87,7 +85,7 @@ class KmerEncoder(_SequenceTransformer):
         Raises:
             ValueError: something that is not a sequence, a k below 1 or given twice, too many words, an unknown name.
         """
-        pack_texts(self._alphabet, _as_texts(X))
+        pack_texts(self._alphabet, as_texts(X))
         self.alphabet_ = self._alphabet
         self.lengths_ = _word_lengths(self.k, len(self.alphabet_.standard_letters))
         return self
@@ -99,7 +97,7 @@ class KmerEncoder(_SequenceTransformer):
             ValueError: something that is not a sequence.
         """
         check_is_fitted(self)
-        packed = pack_texts(self.alphabet_, _as_texts(X))
+        packed = pack_texts(self.alphabet_, as_texts(X))
         letters = self.alphabet_.standard_letters
         digits = look_up(column_of(letters), packed.letters)
         blocks = [self._counts(digits, packed, k, len(letters)) for k in self.lengths_]
@@ -166,7 +164,7 @@ class SequenceOneHot(_SequenceTransformer):
         Raises:
             ValueError: something that is not a sequence, sequences of other lengths, no sequences, an unknown alphabet.
         """
-        packed = pack_texts(self._alphabet, _as_texts(X))
+        packed = pack_texts(self._alphabet, as_texts(X))
         if not len(packed):
             raise ValueError("no sequences to learn the length from; give at least one")
         if self.length is not None and self.length < 1:
@@ -183,7 +181,7 @@ class SequenceOneHot(_SequenceTransformer):
             ValueError: something that is not a sequence, or a sequence of another length.
         """
         check_is_fitted(self)
-        packed = pack_texts(self.alphabet_, _as_texts(X))
+        packed = pack_texts(self.alphabet_, as_texts(X))
         self._check_lengths(packed.lengths)
         letters = self.alphabet_.standard_letters
         digits = look_up(column_of(letters), packed.letters)
@@ -239,17 +237,3 @@ def _word_lengths(k: int | Sequence[int], base: int) -> tuple[int, ...]:
     if sum(base**length for length in lengths) > _MOST_COLUMNS:
         raise ValueError(f"k = {k!r} makes more than {_MOST_COLUMNS} words of {base} letters; choose a lower k")
     return tuple(int(length) for length in lengths)
-
-
-def _as_texts(X: Any) -> list[str]:
-    """A list, an array, a column or a table of one column -> N strings."""
-    if isinstance(X, str):
-        raise ValueError(f"one string of {len(X)} letters in place of a list of strings; write [sequence]")
-    if issparse(X):
-        raise TypeError("a sparse matrix in place of sequences; pass a list of strings")
-    texts = X if isinstance(X, list | tuple) else np.asarray(X)
-    if isinstance(texts, np.ndarray):
-        if texts.ndim != 1 and not (texts.ndim == 2 and texts.shape[1] == 1):
-            raise ValueError(f"sequences of shape {texts.shape}; pass one column of strings, such as table['sequence']")
-        texts = texts.ravel().tolist()
-    return list(texts)
