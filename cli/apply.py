@@ -25,6 +25,16 @@ applying: Callable[[Callable[..., Any]], Callable[..., Any]] = options.apply(
 )
 
 
+uncertainty: Callable[[Callable[..., Any]], Callable[..., Any]] = options.apply(
+    click.option(
+        "--uncertainty",
+        is_flag=True,
+        help="How unsure each prediction is: by the members of an ensemble, else by the dropout of the network.",
+    ),
+    click.option("--samples", type=options.Count(), help="Answers with dropout on that --uncertainty compares (20)."),
+)
+
+
 def as_source(path: str) -> Source:
     """A path, or "-" for standard input or output."""
     from pathlib import Path

@@ -17,6 +17,12 @@ from seqtrain_cli.train import run_training
 )
 @click.option("--sequence-column", metavar="COLUMN", help="Found when it is obvious.")
 @click.option("--split-column", metavar="COLUMN", help="Cells begin with train, val/dev or test; else a split is made.")
+@options.split_file
+@click.option(
+    "--split-by",
+    metavar="WORDS",
+    help="Make sets: random, stratified, group:column=NAME, or homology:identity=0.3, which keeps relatives together.",
+)
 @click.option("--mask-column", metavar="COLUMN", help="0 and 1 per residue: which labels count.")
 @click.option("--weight-column", metavar="COLUMN", help="Weight of each record in the loss, or see --sampling.")
 @click.option(
@@ -38,11 +44,32 @@ from seqtrain_cli.train import run_training
     help="Classes made more alike among hidden states: tomek-links, cluster-centroids; with --freeze body also smote, "
     "borderline-smote, smote-tomek, interpolation, extrapolation.",
 )
+@click.option(
+    "--calibrate",
+    type=click.Choice(["temperature", "none"]),
+    help="Correct how sure probabilities are, on the validation records (none).",
+)
+@click.option(
+    "--threshold",
+    metavar="RULE|P",
+    help="Of two classes or several labels: predict from the probability that is best on the validation records by f1, "
+    "mcc, balanced-accuracy or youden, or from a number (0.5).",
+)
+@click.option(
+    "--leakage",
+    type=click.Choice(["none", "sampled", "full"]),
+    help="Look for the nearest training record of about 2,000 test records (the default), of all, or of none.",
+)
 @click.option("--members", type=options.Count(), help="Train an ensemble of so many networks (1).")
 @click.option(
     "--bagging",
     type=click.Choice(["none", "bootstrap", "balanced"]),
     help="What each member is trained on: all records, a bootstrap sample, or as many of each class as the rarest has.",
+)
+@click.option(
+    "--baselines",
+    type=click.Choice(["all", "linear", "none"]),
+    help="Simple models beside each score: all (the default), without neighbours and trees, or none.",
 )
 @click.option("--epochs", type=options.Count(), help="Budget in passes over the training records.")
 @click.option(

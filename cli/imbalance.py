@@ -17,6 +17,7 @@ from seqtrain_cli.progress import StderrListener
 @click.option("--target", multiple=True, help="Column with the labels; found when it is obvious.")
 @click.option("--sequence-column", help="Found when it is obvious.")
 @click.option("--split-column", help="Column that says which set a row is in; found when it is obvious.")
+@options.split_file
 @click.option("--task", type=click.Choice(["auto", "classification", "multilabel", "residue"]))
 @options.alphabet
 @options.bad_records

@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from itertools import takewhile
 from types import FrameType
 
 import click
@@ -19,16 +20,21 @@ from seqtrain.errors import InputError, RunError, Stopped
 COMMANDS = {
     "demo": "Run the main job on the sample that ships: pretrain, finetune, predict, report.",
     "pretrain": "Learn from unlabelled sequences (FASTA): hidden letters, or another objective.",
+    "split": "Split a table or FASTA into train, validation and test, by homology too, once or in folds.",
     "finetune": "Train on labelled sequences (CSV, TSV, Parquet), from a pretrained model or from scratch.",
+    "tune": "Search for the settings of a finetuning: architecture and augmentation, too.",
     "ensemble": "Join finished runs into one that answers with their mean.",
     "distill": "Train a small model on what finished runs say, and on labels.",
     "predict": "Predict labels for sequences (FASTA or table).",
     "evaluate": "Score a finetuned run on a labelled table.",
+    "compare": "Compare finished runs on the same test records: which is better, and is it chance?",
     "score": "Score mutations of proteins by a masked language model, without labels.",
     "pseudo-label": "Label unlabelled sequences by a finetuned run, as a table to train a student on.",
     "lr-range": "Find the learning rate of a pretraining or finetuning by a range test.",
     "describe": "Show a network: its parts, shapes, parameters and FLOPs, as a table and as a picture.",
     "plan": "Measure a training before it is begun: hours, memory, the largest batch, disk.",
+    "check": "Look at the data of a table: duplicates, labels in conflict or doubt, test records like training ones.",
+    "microcosm": "Write a small, balanced sample of a table or FASTA with as many families as it can hold.",
     "imbalance": "Show the classes of a table, and what each method against imbalance would do to them.",
     "embed": "Write embeddings of sequences (FASTA or table) as .npz, .h5 or .parquet.",
     "export": "Write a trained network as a Hugging Face folder, as ONNX or as safetensors.",
@@ -102,7 +108,8 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
-        if "--debug" in arguments:
+        # Behind the name of a command, the word is an option of that command.
+        if "--debug" in takewhile(lambda word: word.startswith("-"), arguments):
             traceback.print_exc()
         code = _explain(error)
     sys.exit(code)

@@ -84,6 +84,12 @@ config = click.option(
     "--config", type=click.Path(), help="TOML file with any of these settings; options given here win over it."
 )
 
+split_file = apply(
+    click.option("--split", metavar="FILE", help="Which row is in which set, as seqtrain split writes it."),
+    click.option("--fold", type=int, metavar="K", help="Of --split with folds: the one to take, from 1 on."),
+)
+"""Sets of a labelled table."""
+
 asked = apply(
     click.option(
         "--objective",
@@ -183,6 +189,12 @@ training = apply(
         "--activation-checkpointing", is_flag=True, default=None, help="Less memory, more time: compute layers twice."
     ),
     click.option("--tensorboard", is_flag=True, default=None, help="Write TensorBoard events too."),
+    click.option(
+        "--debug",
+        is_flag=True,
+        default=None,
+        help="Look for faults before, during and after the training: say what, why and what to do, see debug.json.",
+    ),
     config,
     click.option("--overwrite", is_flag=True, help="Start anew what the run directory holds."),
     click.option("--dry-run", is_flag=True, help="Show configuration, ledger and model; train and write nothing."),

@@ -12,7 +12,7 @@ from seqtrain_cli.pretrain import command as pretrain
 from seqtrain_cli.progress import StderrListener
 from seqtrain_cli.train import read_training
 
-_OF_WRITING = ("overwrite", "dry_run")
+_OF_WRITING = ("overwrite", "dry_run", "debug")
 """Options of the trainings that say nothing where nothing is written."""
 
 

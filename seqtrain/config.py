@@ -83,6 +83,8 @@ class RunConfig:
     activation_checkpointing: bool = False
     """Compute layers twice instead of keeping what happened inside them: less memory, about a third more time."""
     tensorboard: bool = False
+    debug: bool = False
+    """Look for faults before, during and after the training, and say in words what is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,12 @@ class FinetuneConfig(RunConfig):
     target: tuple[str, ...] = ()
     sequence_column: str | None = None
     split_column: str | None = None
+    split: str | None = None
+    """A file that says which row is in which set, as ``seqtrain split`` writes it."""
+    fold: int | None = None
+    """Which fold of it, from 1 on."""
+    split_by: str | None = None
+    """How the sets are made where nothing names them, in words (see :mod:`seqtrain.splitting`)."""
     mask_column: str | None = None
     weight_column: str | None = None
     task: Literal["auto", "regression", "classification", "multilabel", "residue"] = "auto"
@@ -131,6 +139,14 @@ class FinetuneConfig(RunConfig):
     """How classes are made more alike in the space of hidden states, in words (see :mod:`seqtrain.resampling`)."""
     members: int = 1
     """Networks of an ensemble, which predicts by their mean."""
+    calibrate: Literal["temperature", "none"] | None = None
+    """How probabilities are corrected on the validation records when the training is done; None: not at all."""
+    threshold: str | None = None
+    """From which probability on something is predicted (see :mod:`seqtrain.evaluation.thresholds`); None: 0.5."""
+    baselines: Literal["all", "linear", "none"] = "all"
+    """Simple models that stand beside each score; linear leaves out neighbours and trees."""
+    leakage: Literal["none", "sampled", "full"] = "sampled"
+    """Whether the nearest training record of held-out ones is looked for: of about 2,000 by draw, or of all."""
     bagging: Literal["none", "bootstrap", "balanced"] = "none"
     """Records that each member is trained on: all, a bootstrap sample, or as many of each class as the rarest has."""
     member: int | None = None
@@ -165,6 +181,34 @@ class DistillConfig(FinetuneConfig):
     """Weight of the similarities of augmented to unchanged sequences, learnt from the teacher; None: not learnt."""
     similarity_steps: int | None = None
     """Updates of the module that the teacher compares by; None: a quarter of the student's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(FinetuneConfig):
+    """A search for the settings of a finetuning; what is set here of a finetuning stays, the rest may be varied."""
+
+    trials: int = 30
+    """Of all processes that are at work on the search together."""
+    sampler: str = "tpe"
+    """How settings are chosen, in words (see :mod:`seqtrain.tune.samplers`)."""
+    pruner: str | None = None
+    """When a trial is ended early, in words (see :mod:`seqtrain.tune.pruners`); None: median, where that can be."""
+    search: tuple[str, ...] = ()
+    """What is varied out of the box: settings, architecture, augmentation, none; empty: settings."""
+    vary: tuple[str, ...] = ()
+    """More to vary, or other ranges, in words (see :mod:`seqtrain.tune.reading`)."""
+    space: str | None = None
+    """TOML file of what is varied, in the place of what is varied out of the box."""
+    fixed: tuple[str, ...] = ()
+    """Settings that stay although they have their default."""
+    metric: str | None = None
+    """Of the validation records, that trials are judged by; None: the main one of the task."""
+    also: tuple[Literal["latency", "parameters", "memory"], ...] = ()
+    """Further objectives, to be made small."""
+    timeout: float | None = None
+    """Seconds after which no trial is begun."""
+    keep: int = 3
+    """Of the best trials, whose models are kept."""
 
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -235,7 +279,7 @@ _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text in quotes"
 _POSITIVE = (
     "max_length", "steps", "tokens_per_step", "tokens_per_microbatch", "learning_rate", "head_learning_rate",
     "num_evaluations", "residues", "epochs", "members", "spectral_norm", "temperature", "similarity",
-    "similarity_steps",
+    "similarity_steps", "trials", "timeout",
 )  # fmt: skip
 _FRACTIONS = ("warmup_fraction", "dropout", "masked_fraction", "disturbed_fraction")
 
@@ -302,7 +346,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 _NOT_DECIDING = (
     "output", "tensorboard", "inputs", "valid", "table", "init_from", "activation_checkpointing", "teacher",
-    "unlabeled", "families",
+    "unlabeled", "families", "split", "debug", "leakage", "baselines",
 )  # fmt: skip
 """Where things lie does not matter: the contents of the inputs are compared by their hashes. Nor does what is kept in
 memory: activation checkpointing changes no number."""

@@ -34,6 +34,7 @@ class Answering(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    temperature: Tensor
 
     def __init__(self, rectangular: Rectangular, task: Task | None) -> None:
         super().__init__()
@@ -42,6 +43,8 @@ class Answering(nn.Module):
         if isinstance(task, Regression):
             self.register_buffer("mean", torch.tensor(task.mean))
             self.register_buffer("scale", torch.tensor(task.scale))
+        elif task is not None:
+            self.register_buffer("temperature", torch.tensor(task.temperature or (1.0,)))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """The logits, and for a task the values as :meth:`seqtrain.tasks.Task.values` gives them, in float32.
@@ -62,6 +65,7 @@ class Answering(nn.Module):
             said = task.trained_loss.value(logits.flatten(0, -2)).view(*logits.shape[:-1], -1)
         if isinstance(task, Regression):
             return logits, said * self.scale + self.mean
+        said = said / self.temperature
         return logits, said.sigmoid() if isinstance(task, MultiLabel) else said.softmax(dim=-1)
 
 

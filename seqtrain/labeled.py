@@ -14,9 +14,13 @@ from seqtrain.io.columns import PROVENANCE, Columns, is_missing
 from seqtrain.io.delimited import Table
 from seqtrain.io.inputs import raw_rows
 from seqtrain.io.records import Record, RecordReader
+from seqtrain.io.split_file import SplitFile
 from seqtrain.io.splits import TRAIN, Split, linked, make_split, set_of, split_from_column
 from seqtrain.io.store import SequenceStore
+from seqtrain.letters import PackedLetters
 from seqtrain.losses import IGNORED_CLASS
+from seqtrain.splitting import Say, Splittable, Splitting
+from seqtrain.strata import Strata, strata_of
 from seqtrain.tasks import MultiLabel, Regression, Task, TaskKind, fit_task, is_number, split_labels
 
 _MAX_LISTED = 5
@@ -59,16 +63,26 @@ class _Rows:
 
 
 def read_labeled(
-    table: Table, columns: Columns, kind: TaskKind, reader: RecordReader, *, seed: int, task: Task | None = None
+    table: Table,
+    columns: Columns,
+    kind: TaskKind,
+    reader: RecordReader,
+    *,
+    seed: int,
+    task: Task | None = None,
+    split: SplitFile | Splitting | None = None,
+    say: Say = lambda text: None,
 ) -> LabeledData:
     """Read the labelled rows of a table.
 
     Args:
         reader: judges the sequences; must yield bad records (``keep_bad``), so that rows and records stay aligned.
         task: a task fitted before, for scoring new data; None fits one to the training rows.
+        split: the sets, or how they are made; None takes them from the column, else makes them.
 
     Raises:
-        InputError: a row that cannot be used (unless the reader drops such rows), or labels that cannot be learnt.
+        InputError: a row that cannot be used (unless the reader drops such rows), or labels that cannot be learnt, or
+            a split of other rows.
     """
     numbered = _are_numbers(table.column(columns.targets[0]))
     judge = _RowJudge(table, columns, kind, reader.alphabet.bases_per_letter, numbered)
@@ -82,9 +96,14 @@ def read_labeled(
     labels = [[table.columns[name][row].strip() for name in columns.targets] for row in kept]
     if not any(map(any, labels)):
         raise InputError(f"{table.path}: column {columns.targets[0]!r} is empty in every row; choose another --target")
+    if isinstance(split, SplitFile):
+        sets = split.matched(table.path, len(table), kept, [record.identifier for record in rows.records])
+    elif split is not None:
+        sets = split.split(_splittable(table, rows, strata_of(kind, [row[0] for row in labels])), say)
     try:
-        split = _split(table, columns, kind, rows, labels, seed, given=task is not None)
-        train = split.sets == TRAIN
+        if split is None:
+            sets = _split(table, columns, kind, rows, labels, seed, given=task is not None)
+        train = sets.sets == TRAIN
         fitted = task or fit_task(kind, columns.targets, labels, train)
     except InputError as error:
         raise InputError(f"{table.path}: {error}") from None
@@ -110,8 +129,8 @@ def read_labeled(
         task=fitted,
         targets=targets,
         weights=weights,
-        split=split,
-        warnings=[*_class_warnings(fitted, kind, labels, train), *_shared_sequences(rows.records, split)],
+        split=sets,
+        warnings=[*_class_warnings(fitted, kind, labels, train), *_shared_sequences(rows.records, sets)],
     )
 
 
@@ -192,6 +211,17 @@ def _split(
     if given:
         return Split(np.array([set_of(cell) for cell in cells], dtype=np.str_), "as the table says")
     return split_from_column(cells, strata, seed, groups=groups)
+
+
+def _splittable(table: Table, rows: _Rows, strata: Strata) -> Splittable:
+    return Splittable(
+        place=table.path,
+        identifiers=[record.identifier for record in rows.records],
+        sequences=PackedLetters.from_sequences([record.letters for record in rows.records]),
+        originals=_sources(table, rows) if PROVENANCE[0] in table.columns else None,
+        strata=strata if strata.names else None,
+        column=lambda name: rows.cells(table, name),
+    )
 
 
 def _sources(table: Table, rows: _Rows) -> list[str]:

@@ -26,7 +26,7 @@ from seqtrain.batch import Batch
 from seqtrain.batching import microbatches, steps_from
 from seqtrain.errors import RunError
 from seqtrain.evaluation.axes import short_number
-from seqtrain.evaluation.charts import line_chart
+from seqtrain.evaluation.line_chart import line_chart
 from seqtrain.evaluation.page import STYLE
 from seqtrain.evaluation.records import Curve, Series
 from seqtrain.fitting import Training

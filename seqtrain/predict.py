@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from seqtrain.errors import InputError
 from seqtrain.inference import InferenceConfig, Pooling, embeddings, residue_outputs, sequence_outputs
 from seqtrain.io.records import Record
 from seqtrain.io.store import SequenceStore
+from seqtrain.mc_dropout import NUM_SAMPLES, sampled_outputs
 from seqtrain.models.ensemble import Ensemble, single
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_body, start_network
@@ -83,6 +84,31 @@ class Predictor:
         per_residue = self.task.per_residue
         run = residue_outputs if per_residue else sequence_outputs
         return self._by_chunk(records, lambda examples: run(self.network, examples, self.config), per_residue)
+
+    def answers(
+        self, records: Iterable[Record], *, num_samples: int = NUM_SAMPLES
+    ) -> Iterator[tuple[Record, NDArray[np.float32] | None]]:
+        """Each record with the logits of several answers, (S, 1, K) or (S, L, K); None for one without letters.
+
+        They are those of the members of an ensemble, else as many as asked for of the network with its dropout on (see
+        :mod:`seqtrain.mc_dropout`), which is to have some.
+        """
+        assert self.task is not None
+        per_residue = self.task.per_residue
+        run = residue_outputs if per_residue else sequence_outputs
+        for chunk in _chunks(records):
+            whole = [record for record in chunk if len(record.letters)]
+            found: Iterator[NDArray[np.float32]] = iter(())
+            if whole:
+                store = SequenceStore.in_memory(whole, self.alphabet)
+                examples = replace(self._examples(store), per_residue=per_residue)
+                if isinstance(self.network, Ensemble):
+                    members = [run(member, examples, self.config) for member in self.network.members]
+                    found = (np.stack(one) for one in zip(*(_cut(m, store, per_residue) for m in members), strict=True))
+                else:
+                    found = sampled_outputs(self.network, examples, self.config, num_samples)
+            for record in chunk:
+                yield record, (next(found) if len(record.letters) else None)
 
     def embed(
         self, records: Iterable[Record], *, layers: Sequence[int] = (-1,), pooling: Pooling = "mean"

@@ -89,7 +89,8 @@ def of_outputs(
     if isinstance(task, Classification):
         return of_classes(task, values, values.max(axis=1))
     if isinstance(task, MultiLabel):
-        chosen = [[name for name, p in zip(task.classes, row, strict=True) if p >= 0.5] for row in values]
+        said = task.decide(values)
+        chosen = [[name for name, kept in zip(task.classes, row, strict=True) if kept] for row in said]
         labels = [[task.separator.join(names)] for names in chosen]
         return Labelled(labels=labels, classes=None, confidence=np.maximum(values, 1 - values).min(axis=1))
     assert members is not None, "the recipe refuses a single network"

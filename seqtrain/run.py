@@ -21,7 +21,7 @@ from seqtrain.models.heads import LanguageModelHead
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.run_record import DAMAGED, ENSEMBLE, RECORD, TASK, damaged
-from seqtrain.tasks import Task, task_from_json, task_to_json
+from seqtrain.tasks import Task, as_trained, read_by, task_from_json, task_to_json
 
 _NO_TASK = ("masked_lm", "self_supervised")
 """Of runs without labels: with a language model head, and with the head of another objective."""
@@ -84,7 +84,9 @@ def load_run(folder: Path) -> Run:
 def _load_ensemble(folder: Path) -> Run:
     """The members of an ensemble as one network, with the task that all of them have."""
     try:
-        names = [str(name) for name in json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))["members"]]
+        values = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
+        names = [str(name) for name in values["members"]]
+        readings = tuple(values.get("temperature", ())), tuple(values.get("threshold", ()))
         inside = bool(names) and all(re.fullmatch(r"members/[\w.-]+", name) and ".." not in name for name in names)
     except DAMAGED as error:
         raise damaged(folder / ENSEMBLE, error) from error
@@ -98,7 +100,13 @@ def _load_ensemble(folder: Path) -> Run:
         networks.append(member.network)
     # Windows that every member can read.
     max_length = min(member.max_length for member in members)
-    return replace(members[0], folder=folder, network=Ensemble(networks).eval(), max_length=max_length)
+    # Not the temperatures of the members: outputs of a mean are smaller, and less sure already.
+    task = members[0].task
+    try:
+        task = None if task is None else read_by(task, *readings)
+    except DAMAGED as error:
+        raise damaged(folder / ENSEMBLE, error) from error
+    return replace(members[0], folder=folder, network=Ensemble(networks).eval(), max_length=max_length, task=task)
 
 
 def check_alike(runs: Sequence[Run]) -> None:
@@ -134,8 +142,8 @@ def check_alike(runs: Sequence[Run]) -> None:
 
 
 def _meaning(task: Task) -> dict[str, Any]:
-    """What outputs mean, however they were trained."""
-    return {name: value for name, value in task_to_json(task).items() if name != "trained_loss"}
+    """What outputs mean, however they were trained and are read."""
+    return {name: value for name, value in task_to_json(as_trained(task)).items() if name != "trained_loss"}
 
 
 def _read_alike(one: Task, other: Task) -> bool:
@@ -147,9 +155,10 @@ def _read_alike(one: Task, other: Task) -> bool:
     return torch.allclose(one.loss.value(outputs), other.loss.value(outputs), atol=1e-5)
 
 
-def save_ensemble(folder: Path, members: Sequence[str]) -> None:
-    """Write which runs inside a folder, such as members/1, answer together."""
-    write_json_atomically(folder / ENSEMBLE, {"members": list(members)})
+def save_ensemble(folder: Path, members: Sequence[str], task: Task | None = None) -> None:
+    """Write which runs inside a folder, such as members/1, answer together, and how a task reads what they answer."""
+    readings = {name: value for name in ("temperature", "threshold") if (value := getattr(task, name, ()))}
+    write_json_atomically(folder / ENSEMBLE, {"members": list(members), **readings})
 
 
 def alphabet_of_run(folder: Path) -> Alphabet:

@@ -11,50 +11,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqtrain.evaluation.baselines import Kind, residue_baselines, sequence_baselines
-from seqtrain.evaluation.intervals import bootstrap_intervals, difference_interval
+from seqtrain.evaluation.baselines import Which, sequence_baselines
+from seqtrain.evaluation.chance import CHANCE, Kind
+from seqtrain.evaluation.intervals import weighted_intervals
 from seqtrain.evaluation.metrics import (
-    accuracy,
     classification_metrics,
-    label_metrics,
-    micro_f1,
     multi_regression_metrics,
     multilabel_metrics,
+    per_class,
+    per_label,
+    perplexity,
     regression_metrics,
-    roc_auc,
+    segment_overlap,
 )
+from seqtrain.evaluation.residue_baselines import residue_baselines
 from seqtrain.labeled import LabeledData
-from seqtrain.losses import IGNORED_CLASS
-from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
+from seqtrain.paired import DEALT, Lead, Said, chance_of_ranks, difference, weighted_measures
+from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task, as_trained
 
 Array = NDArray[Any]
-_MAX_RESAMPLED = 5_000_000
+_MAX_RESAMPLED = 20_000_000
+_MOST_CLASSES = 40
+"""Of a task whose classes are scored one by one."""
 MAIN_METRIC = {
     Regression: "spearman",
     Classification: "accuracy",
     MultiLabel: "micro_f1",
     ResidueClassification: "accuracy",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lead:
-    """How much better the network's main metric is than that of a simple model, on the same records."""
-
-    over: str
-    """The simple model."""
-    its_score: float
-    low: float
-    """95 % interval of the difference, by paired bootstrap."""
-    high: float
-
-    def words(self) -> str:
-        """Whether the network is better, as a phrase."""
-        verdict = "better than" if self.low > 0 else "worse than" if self.high < 0 else "not clearly better than"
-        difference = f"difference {self.low:+.3f} to {self.high:+.3f}"
-        if math.isnan(self.low):
-            difference = "too few records for an interval of the difference"
-        return f"{verdict} the best simple model, {self.over}, which reaches {self.its_score:.3f} ({difference})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +55,22 @@ class Scored:
     """Metrics of each simple model, by its name."""
     lead: Lead | None = None
     """Over the best of them, by the main metric."""
+    chance: Lead | None = None
+    """Over the best of those that look at no sequence; of numbers, over predictions that are dealt at random."""
 
     def words(self, task: Task) -> list[str]:
-        """The main metric with its interval, and whether it is better than the best simple model."""
+        """The main metric with its interval, whether it is better than the best simple model, and not than chance."""
         name = MAIN_METRIC[type(task)]
         value = self.metrics[name]
         low, high = self.intervals.get(name, (float("nan"), float("nan")))
         interval = "no interval" if math.isnan(low) else f"95 % interval {low:.3f} to {high:.3f}"
         counted = f"{self.num_records:,} record{'s' * (self.num_records != 1)}"
         lines = [f"{self.name} ({counted}): {name} {value:.3f} ({interval})"]
-        return lines if self.lead is None else [*lines, self.lead.words()]
+        same = "" if isinstance(task, Regression) or not task.threshold else "deciding at 0.5, as simple models do: "
+        if self.lead is not None and (self.chance is None or self.lead.over != self.chance.over):
+            lines.append(same + self.lead.words())
+        chance = "" if self.chance is None else self.chance.chance_words()
+        return [*lines, same + chance] if chance else lines
 
 
 def true_values(task: Task, data: LabeledData) -> NDArray[np.generic]:
@@ -96,7 +86,37 @@ def measure(task: Task, true: NDArray[np.generic], values: NDArray[np.float64]) 
         if task.outputs == 1:
             return regression_metrics(true[:, 0], values[:, 0])
         return multi_regression_metrics(true, values, task.columns)
-    return multilabel_metrics(true, values) if isinstance(task, MultiLabel) else classification_metrics(true, values)
+    if isinstance(task, MultiLabel):
+        return multilabel_metrics(true, values, task.decide(values))
+    return classification_metrics(true, values, task.decide(values))
+
+
+def measure_parts(
+    task: Task, true: NDArray[np.generic], values: NDArray[np.float64], groups: NDArray[np.int64] | None
+) -> dict[str, float]:
+    """What is told of a finished model alone: precision, recall, f1 and iou of each class, of residues segment overlap.
+
+    Arguments as in :func:`measure`; groups (letters,) is the record of each residue.
+    """
+    if isinstance(task, Regression):
+        return {}
+    found: dict[str, float] = {}
+    if isinstance(task, MultiLabel):
+        rates = per_label(true, values, task.decide(values))
+    else:
+        predicted = task.decide(values)
+        rates = per_class(true, predicted, task.outputs)
+        known = np.asarray(true, np.int64) >= 0
+        found["perplexity"] = perplexity(np.asarray(true, np.int64)[known], values[known])
+        if groups is not None:
+            found["segment_overlap"] = segment_overlap(true, predicted, groups)
+    if task.outputs > _MOST_CLASSES:
+        return found
+    return found | {
+        f"{metric}[{name}]": float(value)
+        for metric, per_name in rates.items()
+        for name, value in zip(task.classes, per_name, strict=True)
+    }
 
 
 def mean_loss(task: Task, data: LabeledData, outputs: NDArray[np.float32], records: NDArray[np.int64]) -> float:
@@ -136,56 +156,77 @@ def score_set(
     Args:
         outputs: (N, K) or (letters, K) logits of all records of ``data``.
         baselines: values (not logits) that simple models predict for the rows of these records.
+
+    The lead is that over the best simple model on these very records. Choosing it here favours the simple models, the
+    more there are: a network that is called better was better than each of them.
     """
     rows = rows_of(task, data, records)
     true, values = true_values(task, data)[rows], task.values(outputs[rows])
-    groups = np.repeat(records, data.store.lengths[records]) if task.per_residue else None
+    groups = np.repeat(np.arange(len(records)), data.store.lengths[records]) if task.per_residue else None
     simple = {
-        other: measure(task, true, predicted.reshape(len(rows), -1)) for other, predicted in (baselines or {}).items()
+        other: measure(as_trained(task), true, predicted.reshape(len(rows), -1))
+        for other, predicted in (baselines or {}).items()
     }
+    best = _best(task, simple)
+    blind = _best(task, {name: metrics for name, metrics in simple.items() if name in CHANCE})
+    said, several = Said.by(task, values), dict(baselines or {})
+    # A threshold chosen for another metric would cost a network the comparison with models that have none.
+    plain, alike = as_trained(task), Said.by_simple_model(task, values)
+    lead = _lead(plain, true, alike, best, several, simple, groups, seed)
+    chance = lead if blind == best else _lead(plain, true, alike, blind, several, simple, groups, seed)
+    intervals = _intervals(task, true, said, groups, len(records), seed)
+    if blind and isinstance(task, Regression):
+        chance = _dealt(true, values, intervals["spearman"], seed)
     return Scored(
         name=name,
         num_records=len(records),
-        metrics=measure(task, true, values),
-        intervals=_intervals(task, true, values, groups, seed),
+        metrics=measure(task, true, values) | measure_parts(task, true, values, groups),
+        intervals=intervals,
         baselines=simple,
-        lead=_lead(task, true, values, simple, baselines or {}, groups, seed),
+        lead=lead,
+        chance=chance,
     )
+
+
+def _best(task: Task, scores: Mapping[str, Mapping[str, float]]) -> str | None:
+    """The simple model with the best main metric."""
+    main = MAIN_METRIC[type(task)]
+    known = {name: metrics[main] for name, metrics in scores.items() if not np.isnan(metrics[main])}
+    return max(known, key=lambda name: known[name]) if known else None
 
 
 def _lead(
     task: Task,
     true: Array,
-    values: Array,
-    scores: Mapping[str, Mapping[str, float]],
+    said: Said,
+    other: str | None,
     predictions: Mapping[str, Array],
+    scores: Mapping[str, Mapping[str, float]],
     groups: Array | None,
     seed: int,
 ) -> Lead | None:
-    main = MAIN_METRIC[type(task)]
-    known = {name: metrics[main] for name, metrics in scores.items() if not np.isnan(metrics[main])}
-    if not known:
+    """Over one simple model; None where there is none."""
+    if other is None:
         return None
-    best = max(known, key=lambda name: known[name])
-    low, high = difference_interval(
-        lambda t, p: _main_metric(task, t, p),
+    main = MAIN_METRIC[type(task)]
+    found = difference(
+        task,
+        main,
         true,
-        values,
-        predictions[best].reshape(len(true), -1),
+        said,
+        Said.by_simple_model(task, predictions[other]),
+        measured=lambda t, some: measure(task, t, some.values)[main],
         groups=groups,
-        num_resamples=_num_resamples(len(true)),
+        num_resamples=_num_resamples(len(true) if groups is None else int(groups.max(initial=0)) + 1),
         seed=seed,
     )
-    return Lead(over=best, its_score=known[best], low=low, high=high)
+    return Lead(over=other, its_score=scores[other][main], low=found.low, high=found.high, p=found.p)
 
 
-def _main_metric(task: Task, true: Array, values: Array) -> float:
-    """The main metric alone, cheap enough to resample."""
-    if isinstance(task, Classification | ResidueClassification):
-        return accuracy(true, values.argmax(axis=1))
-    if isinstance(task, MultiLabel):
-        return micro_f1(true, values)
-    return measure(task, true, values)[MAIN_METRIC[type(task)]]
+def _dealt(true: Array, values: Array, interval: tuple[float, float], seed: int) -> Lead:
+    """Of numbers: over their own predictions, dealt to the records at random; 0 is what that correlates by."""
+    p = chance_of_ranks(true, values, num_shuffles=_num_resamples(len(true)), seed=seed)
+    return Lead(over=DEALT, its_score=0.0, low=interval[0], high=interval[1], p=p)
 
 
 def _num_resamples(count: int) -> int:
@@ -193,25 +234,19 @@ def _num_resamples(count: int) -> int:
 
 
 def _intervals(
-    task: Task, true: NDArray[np.generic], values: NDArray[np.float64], groups: NDArray[np.int64] | None, seed: int
+    task: Task, true: Array, said: Said, groups: Array | None, num_records: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    def resampled(true: NDArray[np.generic], values: NDArray[np.float64]) -> dict[str, float]:
-        if isinstance(task, MultiLabel):
-            return {"micro_f1": micro_f1(true, values)}
-        if isinstance(task, Regression):
-            return measure(task, true, values)
-        metrics = label_metrics(true, values.argmax(axis=1))
-        if task.outputs == 2:
-            metrics["roc_auc"] = roc_auc(true[true != IGNORED_CLASS] == 1, values[true != IGNORED_CLASS, 1])
-        return metrics
-
-    return bootstrap_intervals(
-        resampled, (true, values), groups=groups, num_resamples=_num_resamples(len(true)), seed=seed
-    )
+    measured = weighted_measures(task, true, said, groups)
+    return weighted_intervals(measured, num_records, num_resamples=_num_resamples(len(true)), seed=seed)
 
 
 def simple_models(
-    task: Task, data: LabeledData, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
+    task: Task,
+    data: LabeledData,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    seed: int,
+    which: Which = "all",
 ) -> dict[str, NDArray[np.float64]]:
     """What simple models, fitted to the training records, predict for the rows of the test records."""
     # Labels per residue go with letters, of which a codon is one; other labels with text.
@@ -222,7 +257,7 @@ def simple_models(
         offsets = data.store.offsets
         targets = [true[offsets[i] : offsets[i + 1]] for i in train]
         found = residue_baselines(
-            train_texts, targets, test_texts, kind="classification", num_classes=task.outputs, seed=seed
+            train_texts, targets, test_texts, kind="classification", num_classes=task.outputs, which=which, seed=seed
         )
     else:
         kinds: dict[type[Task], Kind] = {
@@ -237,6 +272,7 @@ def simple_models(
             test_texts,
             kind="regression" if flat else kinds[type(task)],
             num_classes=task.outputs,
+            which=which,
             seed=seed,
         )
     return {baseline.name: baseline.predictions for baseline in found}

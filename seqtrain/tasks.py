@@ -85,6 +85,11 @@ class Classification:
     trained_loss: Loss | None = None
     """None: the loss that is usual for such a task."""
 
+    temperature: tuple[float, ...] = ()
+    """What outputs are divided by before they become probabilities; (): as the network gives them."""
+    threshold: tuple[float, ...] = ()
+    """Of two classes, the probability from which on it is the second; (): the most probable class."""
+
     per_residue: ClassVar[bool] = False
 
     @property
@@ -103,14 +108,21 @@ class Classification:
         """(N, C) logits -> (N, C) probabilities."""
         return _softmax(_said(self, logits))
 
+    def decide(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(N, C) probabilities -> (N,) class indices."""
+        return _decided(values, self.threshold)
+
     @property
     def header(self) -> list[str]:
         return ["prediction", *(f"probability_{name}" for name in self.classes)]
 
     def rows(self, logits: NDArray[np.float32]) -> list[list[str | float]]:
-        """Cells under :attr:`header`: the most probable class, then the probability of each."""
+        """Cells under :attr:`header`: the class that is decided on, then the probability of each."""
         probabilities = self.values(logits)
-        return [[self.classes[row.argmax()], *(round(float(p), 6) for p in row)] for row in probabilities]
+        return [
+            [self.classes[index], *(round(float(p), 6) for p in row)]
+            for index, row in zip(self.decide(probabilities), probabilities, strict=True)
+        ]
 
     @property
     def words(self) -> str:
@@ -128,6 +140,11 @@ class MultiLabel:
 
     trained_loss: Loss | None = None
     """None: the loss that is usual for such a task."""
+
+    temperature: tuple[float, ...] = ()
+    """What the outputs of each label are divided by before they become probabilities; (): as the network gives them."""
+    threshold: tuple[float, ...] = ()
+    """The probability from which on each label is predicted; (): 0.5."""
 
     per_residue: ClassVar[bool] = False
 
@@ -150,17 +167,23 @@ class MultiLabel:
 
     def values(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, K) logits -> (N, K) probabilities, each by itself."""
-        return 1 / (1 + np.exp(-_said(self, logits)))
+        # exp of more than 709 would be said to overflow.
+        return 1 / (1 + np.exp(-np.maximum(_said(self, logits), -700)))
+
+    def decide(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N, K) probabilities -> (N, K), the labels that are predicted."""
+        return np.asarray(values >= np.array(self.threshold or 0.5))
 
     @property
     def header(self) -> list[str]:
         return ["prediction", *(f"probability_{name}" for name in self.classes)]
 
     def rows(self, logits: NDArray[np.float32]) -> list[list[str | float]]:
-        """Cells under :attr:`header`: the labels at one half or more, joined as in the table, then each probability."""
+        """Cells under :attr:`header`: the labels that are decided on, joined as in the table, then each probability."""
         rows: list[list[str | float]] = []
-        for row in self.values(logits):
-            chosen = self.separator.join(name for name, p in zip(self.classes, row, strict=True) if p >= 0.5)
+        values = self.values(logits)
+        for row, said in zip(values, self.decide(values), strict=True):
+            chosen = self.separator.join(name for name, kept in zip(self.classes, said, strict=True) if kept)
             rows.append([chosen, *(round(float(p), 6) for p in row)])
         return rows
 
@@ -178,6 +201,11 @@ class ResidueClassification:
 
     trained_loss: Loss | None = None
     """None: the loss that is usual for such a task."""
+
+    temperature: tuple[float, ...] = ()
+    """What outputs are divided by before they become probabilities; (): as the network gives them."""
+    threshold: tuple[float, ...] = ()
+    """Of two classes, the probability from which on it is the second; (): the most probable class."""
 
     per_residue: ClassVar[bool] = True
 
@@ -202,13 +230,17 @@ class ResidueClassification:
         """(L, C) logits -> (L, C) probabilities."""
         return _softmax(_said(self, logits))
 
+    def decide(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(L, C) probabilities -> (L,) class indices."""
+        return _decided(values, self.threshold)
+
     @property
     def header(self) -> list[str]:
         return ["prediction"]
 
     def rows(self, logits: NDArray[np.float32]) -> list[list[str | float]]:
         """One row for one sequence of (L, C) logits: a string with one class letter per residue."""
-        return [["".join(self.classes[index] for index in _said(self, logits).argmax(axis=1))]]
+        return [["".join(self.classes[index] for index in self.decide(self.values(logits)))]]
 
     @property
     def words(self) -> str:
@@ -230,9 +262,14 @@ def kind_of(task: Task) -> TaskKind:
     return next(name for name, cls in TASKS.items() if isinstance(task, cls))
 
 
+_READINGS = ("temperature", "threshold")
+"""Fields that are chosen on validation records after the training, where they were asked for."""
+
+
 def task_to_json(task: Task) -> dict[str, Any]:
     """A task as plain values, for ``task.json``."""
-    values = {name: value for name, value in vars(task).items() if name != "trained_loss"}
+    values = {name: value for name, value in vars(task).items() if name not in ("trained_loss", *_READINGS)}
+    values |= {name: value for name in _READINGS if (value := getattr(task, name, ()))}
     if task.trained_loss is not None:
         values["trained_loss"] = loss_to_json(task.trained_loss)
     return {"kind": kind_of(task), **values}
@@ -242,7 +279,7 @@ def task_from_json(value: dict[str, Any]) -> Task:
     """The task of a ``task.json``.
 
     Raises:
-        InputError: a loss that does not exist, or not for such a task.
+        InputError: a loss that does not exist, or not for such a task; temperatures or thresholds that cannot be.
     """
     fields: dict[str, Any] = {
         name: tuple(cell) if isinstance(cell, list) else cell
@@ -250,11 +287,41 @@ def task_from_json(value: dict[str, Any]) -> Task:
         if name not in ("kind", "trained_loss")
     }
     task = TASKS[value["kind"]](**fields)
+    _check_readings(task)
     if "trained_loss" not in value:
         return task
     loss = loss_from_json(value["trained_loss"])
     check_loss(loss, task.loss.kind, task.words, task.outputs)
     return replace(task, trained_loss=loss)
+
+
+def as_trained(task: Task) -> Task:
+    """The task without what was chosen after the training: probabilities and decisions as the network gives them."""
+    return task if isinstance(task, Regression) else replace(task, temperature=(), threshold=())
+
+
+def read_by(task: Task, temperature: Sequence[float], threshold: Sequence[float]) -> Task:
+    """The task with temperatures and thresholds, see :class:`Classification` and :class:`MultiLabel`.
+
+    Raises:
+        InputError: a number of them, or a value, that cannot be.
+    """
+    if isinstance(task, Regression):
+        return task
+    found = replace(task, temperature=tuple(map(float, temperature)), threshold=tuple(map(float, threshold)))
+    _check_readings(found)
+    return found
+
+
+def _check_readings(task: Task) -> None:
+    if isinstance(task, Regression):
+        return
+    count = task.outputs if isinstance(task, MultiLabel) else 1
+    for name, values in (("temperature", task.temperature), ("threshold", task.threshold)):
+        if values and (len(values) != count or not all(0 < value < math.inf for value in values)):
+            raise InputError(f"{name} {values}: must be {count} positive number{'s' * (count > 1)}; restore the file")
+    if task.threshold and not isinstance(task, MultiLabel) and task.outputs != 2:
+        raise InputError(f"threshold {task.threshold}: needs two classes, and there are {task.outputs}")
 
 
 def split_labels(cell: str, separator: str) -> list[str]:
@@ -310,12 +377,24 @@ def _sorted_names(names: set[str]) -> list[str]:
     return sorted(sorted(names), key=float) if all(map(is_number, names)) else sorted(names)
 
 
+def logits_of(task: Task, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the outputs (N, width) of a network say by the loss that it was trained with, before any temperature."""
+    return _said(as_trained(task), outputs)
+
+
 def _said(task: Task, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the outputs of a network say, by the loss that it was trained with: (N, width) -> (N, K)."""
+    """What the outputs of a network say, by the loss that it was trained with and its temperature: (N, K)."""
     wide = outputs.astype(np.float64)
-    if task.trained_loss is None:
-        return wide
-    return np.asarray(task.trained_loss.value(torch.from_numpy(wide)).numpy())
+    if task.trained_loss is not None:
+        wide = np.asarray(task.trained_loss.value(torch.from_numpy(wide)).numpy())
+    return wide / np.array(temperature) if (temperature := getattr(task, "temperature", ())) else wide
+
+
+def _decided(probabilities: NDArray[np.float64], threshold: tuple[float, ...]) -> NDArray[np.int64]:
+    """(N, C) -> (N,): the most probable class, or of two the second from a probability on."""
+    if threshold:
+        return (probabilities[:, 1] >= threshold[0]).astype(np.int64)
+    return np.asarray(probabilities.argmax(axis=1), np.int64)
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

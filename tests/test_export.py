@@ -77,12 +77,12 @@ RUNS: dict[str, Callable[[], Run]] = {
     "gated, residues": lambda: _run(
         GatedTransformerConfig(width=32, depth=1, num_heads=2),
         PositionHeadConfig(outputs=3),
-        ResidueClassification(columns=("s",), classes=("C", "E", "H")),
+        ResidueClassification(columns=("s",), classes=("C", "E", "H"), temperature=(1.7,)),
     ),
     "u-net, labels": lambda: _run(
         UNetConfig(width=16, levels=1, norm="group"),
         PooledHeadConfig(outputs=3),
-        MultiLabel(columns=("s",), classes=("x", "y", "z"), separator=";"),
+        MultiLabel(columns=("s",), classes=("x", "y", "z"), separator=";", temperature=(0.5, 1.3, 2.0)),
     ),
 }
 ALIGNED = AlignedHeadConfig(outputs=2, length=14)

@@ -21,9 +21,12 @@ from seqtrain.tasks import (
     ResidueClassification,
     Task,
     TaskKind,
+    as_trained,
     fit_task,
     is_number,
     kind_of,
+    logits_of,
+    read_by,
     split_labels,
     task_from_json,
     task_to_json,
@@ -171,3 +174,45 @@ def test_numbers_and_joined_labels() -> None:
     assert all(is_number(cell) for cell in ("1", "-2.5", "1e-3", " 3 ", "+4"))
     assert not any(is_number(cell) for cell in ("", "nan", "inf", "-inf", "1,5", "a", "1e999"))
     assert split_labels(" a; b;;c ", ";") == ["a", "b", "c"] and split_labels("", ";") == []
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "residue"])
+def test_readings_survive_json_scale_logits_and_decide(kind: TaskKind) -> None:
+    two = [["ab"], ["a"]] if kind == "residue" else [["a"], ["b"]]
+    trained = fitted(kind, two)
+    assert set(task_to_json(trained)) == {"kind", "columns", "classes", *(["separator"] * (kind == "multilabel"))}
+    task = read_by(
+        trained, [2.0, 0.5][: 2 if kind == "multilabel" else 1], [0.3, 0.6][: 2 if kind == "multilabel" else 1]
+    )
+    assert not isinstance(task, Regression)
+    assert task_from_json(json.loads(json.dumps(task_to_json(task)))) == task and as_trained(task) == trained
+    logits = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    values = task.values(logits)
+    if kind == "multilabel":
+        assert values == pytest.approx(expit(logits / np.array([2.0, 0.5])))
+        assert (task.decide(values) == (values >= np.array([0.3, 0.6]))).all()
+    else:
+        assert values == pytest.approx(softmax(logits / 2, axis=1))
+        assert (task.decide(values) == (values[:, 1] >= 0.3)).all()
+        said = "".join(str(row[0]) for row in task.rows(logits))
+        assert said == "".join("ab"[index] for index in task.decide(values))
+    assert (logits_of(task, logits) == logits.astype(np.float64)).all()
+
+
+@pytest.mark.parametrize(
+    ("temperature", "threshold"),
+    [([0.0], []), ([-1.0], []), ([1.0, 1.0], []), ([], [float("nan")]), ([], [0.0]), ([float("inf")], [])],
+)
+def test_readings_that_cannot_be_are_refused(temperature: list[float], threshold: list[float]) -> None:
+    with pytest.raises(InputError, match=r"temperature|threshold"):
+        read_by(fitted("classification"), temperature, threshold)
+    values = {**task_to_json(fitted("classification")), "temperature": temperature, "threshold": threshold}
+    with pytest.raises(InputError, match="restore the file"):
+        task_from_json(values)
+
+
+def test_a_threshold_needs_two_classes_and_numbers_have_none() -> None:
+    with pytest.raises(InputError, match="needs two classes, and there are 3"):
+        read_by(fitted("classification", [["a"], ["b"], ["c"]]), [], [0.5])
+    numbers = fitted("regression")
+    assert read_by(numbers, [2.0], [0.5]) is numbers is as_trained(numbers)

@@ -1,13 +1,14 @@
 """What a score is worth: the predictions of simple models on the same split, in seconds on one core.
 
 A sequence is seen as its counts of short words of letters (k-mers, weighted by TF-IDF) and, where all sequences have
-about one length, as one column per position and letter. Either goes into a linear model. Training rows are capped so
-that a fit takes seconds; a cap that was reached is part of the baseline's name.
+about one length, as one column per position and letter. What does not look at sequences at all is in
+:mod:`seqtrain.evaluation.chance`, neighbours, linear models and trees in modules of their names. Training rows are
+capped so that a fit takes seconds; a cap that was reached is part of the baseline's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,30 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.draws import fold, permuted
-from seqtrain.evaluation.features import Letters, count_words, inverse_document_frequency, one_hot, tf_idf, windows
+from seqtrain.evaluation.chance import CONSTANTS, Kind, constant_guess, random_guesses
+from seqtrain.evaluation.features import Letters, aligned
 from seqtrain.evaluation.linear import Model, fit_least_squares_classes, fit_logistic, fit_ridge
+from seqtrain.evaluation.neighbour import (
+    MAX_PAIRS,
+    MAX_PRODUCTS,
+    MAX_SPARSE_PRODUCTS,
+    hamming_products,
+    nearest_by_cosine,
+    nearest_by_hamming,
+)
+from seqtrain.evaluation.trees import fit_boosting, fit_forest, related_columns, rounds_of_boosting
+from seqtrain.evaluation.variant_baselines import mutation_numbers, variants_of
+from seqtrain.evaluation.views import View, views_of
 
 Array = NDArray[Any]
-Kind = Literal["regression", "multi_regression", "classification", "multilabel"]
-ResidueKind = Literal["regression", "classification"]
-MAX_POSITIONS = 100_000
-WINDOW_REACH = 7
-"""Residues on either side of the one that is predicted."""
+Which = Literal["all", "linear", "none"]
+"""All baselines; chance and linear models only; or none."""
 MAX_LOGISTIC_CLASSES = 20
 """With more classes, least squares on class indicators replaces logistic regression."""
 _MAX_OPERATIONS = 100_000_000
 """Cap on training rows × stored features per row × outputs of an iterative fit: about 10 seconds of one core."""
 _MAX_ROWS = 50_000
 _MIN_ROWS = 1_000
-_MAX_LENGTH_DIFFERENCE = 0.2
-_MAX_ONE_HOT_LENGTH = 1_000
+_MAX_TREE_ROWS = 20_000
+_MAX_DENSE_COLUMNS = 5_000
 _CHUNK = 10_000
-_CONSTANTS = {
-    "regression": "training mean",
-    "multi_regression": "training mean",
-    "classification": "majority class",
-    "multilabel": "label frequencies",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,34 @@ class Baseline:
     """(M,) numbers, or (M, K) numbers, probabilities of classes or probabilities of labels, by kind."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """N training sequences with known targets, and M to predict."""
+
+    train: Sequence[str]
+    targets: Array
+    """(N,) classes, or (N, K) numbers or labels, without nan."""
+    test: Sequence[str]
+    kind: Kind
+    width: int
+    """K."""
+    seed: int
+
+    def indicators(self, rows: Array) -> NDArray[np.float64]:
+        """(n, K) targets of some training records, classes as indicators."""
+        chosen = self.targets[rows]
+        return np.eye(self.width)[chosen] if self.kind == "classification" else np.asarray(chosen, np.float64)
+
+    def predicted(self, transform: Callable[[Sequence[str]], Any], model: Model) -> NDArray[np.float64]:
+        """(M, K) what a model says of features of the test sequences, some at a time."""
+        chunks = [self.test[start : start + _CHUNK] for start in range(0, len(self.test), _CHUNK)]
+        return np.concatenate([model(transform(chunk)) for chunk in chunks] or [np.zeros((0, self.width))])
+
+
+Found = Iterator[tuple[str, Array]]
+"""Name and (M, K) predictions of each baseline."""
+
+
 def sequence_baselines(
     train_sequences: Sequence[str],
     train_targets: Array,
@@ -58,9 +90,10 @@ def sequence_baselines(
     *,
     kind: Kind,
     num_classes: int | None = None,
+    which: Which = "all",
     seed: int,
 ) -> list[Baseline]:
-    """Baselines for one target per sequence; at most about 20 seconds for 20,000 proteins of 300 residues.
+    """Baselines for one target per sequence; at most about 40 seconds for 20,000 proteins of 300 residues.
 
     Args:
         train_sequences: N training sequences.
@@ -69,139 +102,140 @@ def sequence_baselines(
         test_sequences: M sequences to predict.
         kind: What the targets are.
         num_classes: K of a classification; None: the highest class in training + 1.
+        which: linear leaves out neighbours and trees.
         seed: Key of the draws.
 
     Returns:
-        The majority class or the mean; k-mers; one-hot, where all lengths are within 20 % and so few outputs that 1,000
-        training records can be afforded. Only the first where the training targets do not vary.
+        The majority class or the mean, and two that are drawn; of variants of one wild type the count and the BLOSUM62
+        score of their mutations; the nearest neighbour; a linear model of k-mers and, where all lengths are within
+        20 %, of one-hot letters; boosting and bagging. One whose fit could not afford 1,000 training records is left
+        out; so are all that look at sequences where the training targets do not vary.
     """
+    if which == "none":
+        return []
     targets = np.asarray(train_targets)
     known = np.flatnonzero(targets >= 0 if kind == "classification" else ~np.isnan(_columns(targets)).all(axis=1))
     sequences, targets = [train_sequences[i] for i in known.tolist()], targets[known]
-    constant, targets = _constant(targets, kind == "classification", num_classes)
-    outputs = len(constant)
+    constant, targets = constant_guess(targets, kind == "classification", num_classes)
+    given = Given(train=sequences, targets=targets, test=test_sequences, kind=kind, width=len(constant), seed=seed)
+    found: dict[str, Array] = {CONSTANTS[kind]: np.repeat(constant[None], len(test_sequences), axis=0)}
+    found |= random_guesses(targets, constant, len(test_sequences), kind, seed)
+    if len(targets) > 1 and np.ptp(targets, axis=0).any():
+        views = views_of(sequences, test_sequences)
+        if which == "all":
+            letters = Letters.of(sequences)
+            variants = variants_of(sequences, test_sequences, letters)
+            if variants is not None:
+                found |= dict(_of_mutations(given, letters, *variants))
+            tables = variants or _of_one_length(given, letters)
+            found |= dict(_of_neighbours(given, views[0], tables, letters.count))
+        found |= dict(_linear(given, views))
+        if which == "all":
+            found |= dict(_of_trees(given, views))
+    if kind == "multilabel":
+        found = {name: np.clip(predictions, 0, 1) for name, predictions in found.items()}
+    return [
+        Baseline(name=name, predictions=predictions[:, 0] if kind == "regression" else predictions)
+        for name, predictions in found.items()
+    ]
 
-    def baseline(name: str, predictions: Array) -> Baseline:
-        if kind == "multilabel":
-            predictions = np.clip(predictions, 0, 1)
-        return Baseline(name=name, predictions=predictions[:, 0] if kind == "regression" else predictions)
 
-    baselines = [baseline(_CONSTANTS[kind], np.repeat(constant[None], len(test_sequences), axis=0))]
-    if len(targets) < 2 or not np.ptp(targets, axis=0).any():
-        return baselines
-    for view in _views(sequences, test_sequences):
-        cap = view.max_rows(outputs, kind)
-        if cap < min(_MIN_ROWS, len(sequences)):
+def _linear(given: Given, views: Sequence[View]) -> Found:
+    """A linear model on each view."""
+    count = len(given.train)
+    logistic = given.kind == "classification" and given.width <= MAX_LOGISTIC_CLASSES
+    for view in views:
+        # Dense least squares are solved directly, so outputs cost little.
+        iterative = logistic or not view.dense
+        cap = min(_MAX_ROWS, _MAX_OPERATIONS // max(view.stored * given.width, 1)) if iterative else _MAX_ROWS
+        if cap < min(_MIN_ROWS, count):
             continue
-        rows = _subsample(len(sequences), cap, seed)
-        transform = view.prepare([sequences[i] for i in rows])
-        features = transform([sequences[i] for i in rows])
-        if kind == "classification":
-            words, model = _fit_classes(features, targets[rows], outputs, view.inverse_strength, seed)
-        else:
-            words, model = "ridge regression", fit_ridge(features, _columns(targets[rows]), seed)
-        chunks = [test_sequences[start : start + _CHUNK] for start in range(0, len(test_sequences), _CHUNK)]
-        predictions = [model(transform(chunk)) for chunk in chunks] or [np.zeros((0, outputs))]
-        name = f"{view.name} {words}{_cap_in_words(len(rows), len(sequences), 'training records')}"
-        baselines.append(baseline(name, np.concatenate(predictions)))
-    return baselines
+        rows = subsample(count, cap, given.seed)
+        transform = view.prepare([given.train[i] for i in rows])
+        words, model = _fit_linear(given, transform([given.train[i] for i in rows]), rows, view.inverse_strength)
+        name = f"{view.name} {words}{cap_in_words(len(rows), count, 'training records')}"
+        yield name, given.predicted(transform, model)
 
 
-def residue_baselines(
-    train_sequences: Sequence[str],
-    train_targets: Sequence[Array],
-    test_sequences: Sequence[str],
-    *,
-    kind: ResidueKind,
-    num_classes: int | None = None,
-    seed: int,
-) -> list[Baseline]:
-    """Baselines for one target per residue.
+def _fit_linear(given: Given, features: Any, rows: Array, inverse_strength: float) -> tuple[str, Model]:
+    """The model in words, and the model."""
+    if given.kind == "classification":
+        return fit_classes(features, given.targets[rows], given.width, inverse_strength, given.seed)
+    return "ridge regression", fit_ridge(features, _columns(given.targets[rows]), given.seed)
 
-    Args:
-        train_sequences: N training sequences.
-        train_targets: For each its (L,) class indices, or numbers; negative or nan is not learnt from.
-        test_sequences: M sequences to predict.
-        kind: What the targets are.
-        num_classes: K of a classification; None: the highest class in training + 1.
-        seed: Key of the draws.
 
-    Returns:
-        The majority class or the mean, then a linear model of the one-hot letters within 7 residues, learnt from at
-        most 100,000 of them. Predictions cover all T residues of the test sequences, end to end.
-    """
-    letters = Letters.of(train_sequences)
-    train, test = letters.pack(train_sequences), letters.pack(test_sequences)
-    targets = np.concatenate([np.asarray(target) for target in train_targets])
-    known = np.flatnonzero(targets >= 0 if kind == "classification" else ~np.isnan(targets))
-    constant, targets = _constant(targets[known], kind == "classification", num_classes)
-    flat = kind == "regression"
-    same = np.repeat(constant[None], len(test.codes), axis=0)
-    baselines = [Baseline(name=_CONSTANTS[kind], predictions=same[:, 0] if flat else same)]
-    if len(targets) < 2 or not np.ptp(targets):
-        return baselines
-    rows = _subsample(len(known), MAX_POSITIONS, seed)
-    features = windows(train, letters, known[rows], WINDOW_REACH)
-    if flat:
-        words, model = "ridge regression", fit_ridge(features, _columns(targets[rows]), seed)
+def _of_mutations(given: Given, letters: Letters, learnt: Array, asked: Array) -> Found:
+    """The number of mutations and how drastic they are, of variants (N, L) and (M, L) of one wild type."""
+    rows = np.arange(len(learnt))
+    of_test = mutation_numbers(learnt, asked, letters)
+    for name, numbers in mutation_numbers(learnt, learnt, letters).items():
+        if np.ptp(numbers):
+            centre, spread = numbers.mean(), numbers.std()
+            words, model = _fit_linear(given, (numbers - centre) / spread, rows, 1.0)
+            words = "linear regression" if words == "ridge regression" else words
+            yield f"{name} {words}", model((of_test[name] - centre) / spread)
+
+
+def _of_neighbours(given: Given, words: View, tables: tuple[Array, Array] | None, num_letters: int) -> Found:
+    """The nearest training record, by Hamming distance where there are tables (N, L) and (M, L), else by k-mers."""
+    count, num_test = len(given.train), max(len(given.test), 1)
+    if tables is not None:
+        affordable = MAX_SPARSE_PRODUCTS / max(hamming_products(*tables, num_letters), 1)
     else:
-        words, model = _fit_classes(features, targets[rows], len(constant), 1.0, seed)
-    positions = np.array_split(np.arange(len(test.codes)), len(test.codes) // MAX_POSITIONS + 1)
-    predictions = np.concatenate([model(windows(test, letters, some, WINDOW_REACH)) for some in positions])
-    name = f"window of ±{WINDOW_REACH} {words}{_cap_in_words(len(rows), len(known), 'training residues')}"
-    return [*baselines, Baseline(name=name, predictions=predictions[:, 0] if flat else predictions)]
+        affordable = MAX_PRODUCTS / num_test / words.stored
+    rows = subsample(count, int(min(affordable, MAX_PAIRS / num_test)), given.seed)
+    if len(rows) < min(_MIN_ROWS, count):
+        return
+    name = f"{'Hamming distance' if tables else 'k-mers'}{cap_in_words(len(rows), count, 'training records')}"
+    if tables is not None:
+        found = nearest_by_hamming(tables[0][rows], given.indicators(rows), tables[1], num_letters)
+    else:
+        sequences = [given.train[i] for i in rows]
+        transform = words.prepare(sequences)
+        found = nearest_by_cosine(transform(sequences), given.indicators(rows), transform(given.test))
+    yield f"nearest neighbour by {name}", found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _View:
-    """One way to see a sequence as a row of numbers."""
-
-    name: str
-    stored: int
-    """Features per row that are not zero."""
-    dense: bool
-    inverse_strength: float
-    """Of the logistic regression."""
-    prepare: Callable[[Sequence[str]], Callable[[Sequence[str]], Any]]
-    """Training sequences -> (sequences -> features)."""
-
-    def max_rows(self, outputs: int, kind: Kind) -> int:
-        """Training rows that can be afforded; dense least squares are solved directly, so outputs cost little."""
-        logistic = kind == "classification" and outputs <= MAX_LOGISTIC_CLASSES
-        if self.dense and not logistic:
-            return _MAX_ROWS
-        return min(_MAX_ROWS, _MAX_OPERATIONS // max(self.stored * outputs, 1))
+def _of_one_length(given: Given, letters: Letters) -> tuple[Array, Array] | None:
+    """(N, L) and (M, L) codes where all sequences have one length."""
+    lengths = {len(sequence) for sequence in (*given.train, *given.test)}
+    if len(lengths) != 1 or not letters.count:
+        return None
+    width = lengths.pop()
+    return aligned(letters.pack(given.train), letters, width), aligned(letters.pack(given.test), letters, width)
 
 
-def _views(sequences: Sequence[str], test_sequences: Sequence[str]) -> list[_View]:
-    """The views that suit these sequences."""
-    letters = Letters.of(sequences)
+def _of_trees(given: Given, views: Sequence[View]) -> Found:
+    """Boosting and bagging, on positions where there are few enough, else on words."""
+    view = views[-1] if views[-1].dense or views[-1].stored * 20 <= _MAX_DENSE_COLUMNS else views[0]
+    count = len(given.train)
+    rows = subsample(count, _MAX_TREE_ROWS, given.seed)
+    transform = view.prepare([given.train[i] for i in rows])
 
-    def prepare_words(train: Sequence[str]) -> Callable[[Sequence[str]], Any]:
-        weights = inverse_document_frequency(count_words(letters.pack(train), letters))
-        return lambda some: tf_idf(count_words(letters.pack(some), letters), weights)
+    def dense(some: Sequence[str]) -> Array:
+        features = transform(some)
+        return np.asarray(features if view.dense else features.toarray(), np.float32)
 
-    longest = letters.word_length
-    words = _View(
-        name=f"k-mer (1 to {longest})",
-        stored=sum(letters.count**length for length in range(1, longest + 1)),
-        dense=True,
-        inverse_strength=10.0,
-        prepare=prepare_words,
-    )
-    lengths = [len(sequence) for sequence in (*sequences, *test_sequences)]
-    width = max(lengths)
-    if width - min(lengths) > width * _MAX_LENGTH_DIFFERENCE or width > _MAX_ONE_HOT_LENGTH:
-        return [words]
+    features = dense([given.train[i] for i in rows])
+    columns = related_columns(features, given.indicators(rows))
+    if not len(columns):
+        return
+    features, targets = np.ascontiguousarray(features[:, columns]), given.targets[rows]
+    targets = targets if given.kind == "classification" else _columns(targets)
 
-    def prepare_positions(train: Sequence[str]) -> Callable[[Sequence[str]], Any]:
-        return lambda some: one_hot(letters.pack(some), letters, width)
+    def chosen(some: Sequence[str]) -> Array:
+        return np.ascontiguousarray(dense(some)[:, columns])
 
-    one_hots = _View(name="one-hot", stored=width, dense=False, inverse_strength=1.0, prepare=prepare_positions)
-    return [words, one_hots]
+    cap = cap_in_words(len(rows), count, "training records")
+    rounds = rounds_of_boosting(len(rows), len(columns), given.width)
+    if rounds:
+        model = fit_boosting(features, targets, given.kind, given.width, rounds, given.seed)
+        yield f"{view.name} gradient boosting{cap}", given.predicted(chosen, model)
+    model = fit_forest(features, targets, given.kind, given.width, given.seed)
+    yield f"{view.name} random forest{cap}", given.predicted(chosen, model)
 
 
-def _fit_classes(
+def fit_classes(
     features: Any, classes: Array, num_classes: int, inverse_strength: float, seed: int
 ) -> tuple[str, Model]:
     """The model in words, and the model."""
@@ -210,28 +244,17 @@ def _fit_classes(
     return "least-squares classifier", fit_least_squares_classes(features, classes, num_classes, seed)
 
 
-def _constant(targets: Array, classes: bool, num_classes: int | None) -> tuple[NDArray[np.float64], Array]:
-    """(K,) what is predicted without looking at a sequence, and the targets without nan."""
-    if classes:
-        targets = targets.astype(np.int64)
-        width = num_classes or int(targets.max(initial=0)) + 1
-        return np.bincount(targets, minlength=width) / max(len(targets), 1), targets
-    columns = _columns(targets)
-    known = ~np.isnan(columns)
-    means = np.where(known, columns, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return means, np.where(known, columns, means)
-
-
-def _columns(targets: Array) -> NDArray[np.float64]:
-    return targets.astype(np.float64).reshape(len(targets), -1)
-
-
-def _subsample(count: int, cap: int, seed: int) -> NDArray[np.int64]:
+def subsample(count: int, cap: int, seed: int) -> NDArray[np.int64]:
     """All of range(count) or a keyed choice of cap, increasing."""
     if count <= cap:
         return np.arange(count)
     return np.sort(permuted(np.arange(cap), count, fold(seed, "baselines")))
 
 
-def _cap_in_words(used: int, count: int, unit: str) -> str:
+def cap_in_words(used: int, count: int, unit: str) -> str:
+    """How many of all were used, where not all were."""
     return f", {used:,} of {count:,} {unit}" if used < count else ""
+
+
+def _columns(targets: Array) -> NDArray[np.float64]:
+    return targets.astype(np.float64).reshape(len(targets), -1)

@@ -52,6 +52,8 @@ class Letters:
     """(256,) code of each upper-case byte; A for a gap."""
     count: int
     """A."""
+    bytes: NDArray[np.uint8]
+    """(A,) the byte of each code."""
 
     @classmethod
     def of(cls, sequences: Sequence[str]) -> Letters:
@@ -62,7 +64,7 @@ class Letters:
         letters = np.sort(common[counts[common] > counts.sum() * _MIN_LETTER_FRACTION])
         codes = np.full(256, len(letters), dtype=np.int64)
         codes[letters] = np.arange(len(letters))
-        return cls(codes=codes, count=len(letters))
+        return cls(codes=codes, count=len(letters), bytes=letters.astype(np.uint8))
 
     @property
     def word_length(self) -> int:
@@ -106,6 +108,15 @@ def tf_idf(counts: Array, weights: Array) -> NDArray[np.float32]:
     return scaled
 
 
+def aligned(packed: Packed, letters: Letters, width: int) -> NDArray[np.int64]:
+    """(N, width) codes of the first positions, left-aligned; A for a gap and beyond the end of a sequence."""
+    table = np.full((len(packed), width), letters.count)
+    positions = np.arange(len(packed.codes)) - np.repeat(packed.boundaries[:-1], packed.lengths)
+    kept = positions < width
+    table[packed.segments[kept], positions[kept]] = packed.codes[kept]
+    return table
+
+
 def one_hot(packed: Packed, letters: Letters, width: int) -> Any:
     """(N, width × A) sparse matrix of the first ``width`` positions, left-aligned; what is missing is zeros."""
     positions = np.arange(len(packed.codes)) - np.repeat(packed.boundaries[:-1], packed.lengths)
@@ -116,14 +127,18 @@ def one_hot(packed: Packed, letters: Letters, width: int) -> Any:
 
 def windows(packed: Packed, letters: Letters, positions: NDArray[np.int64], reach: int) -> Any:
     """(P, (2 reach + 1) × A) sparse one-hot windows around P positions; beyond the ends of a sequence are zeros."""
-    offsets = np.arange(-reach, reach + 1)
-    segments = np.searchsorted(packed.boundaries, positions, side="right") - 1
-    sites = positions[:, None] + offsets
-    inside = (sites >= packed.boundaries[segments, None]) & (sites < packed.boundaries[segments + 1, None])
-    codes = np.where(inside, packed.codes[np.where(inside, sites, 0)], letters.count)
+    codes = window_codes(packed, letters, positions, reach)
     rows, places = np.nonzero(codes < letters.count)
     columns = places * letters.count + codes[rows, places]
-    return _ones(rows, columns, (len(positions), len(offsets) * letters.count))
+    return _ones(rows, columns, (len(positions), codes.shape[1] * letters.count))
+
+
+def window_codes(packed: Packed, letters: Letters, positions: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
+    """(P, 2 reach + 1) codes of the letters around P positions; A for a gap and beyond the ends of a sequence."""
+    segments = np.searchsorted(packed.boundaries, positions, side="right") - 1
+    sites = positions[:, None] + np.arange(-reach, reach + 1)
+    inside = (sites >= packed.boundaries[segments, None]) & (sites < packed.boundaries[segments + 1, None])
+    return np.asarray(np.where(inside, packed.codes[np.where(inside, sites, 0)], letters.count))
 
 
 def _ones(rows: Array, columns: Array, shape: tuple[int, int]) -> Any:

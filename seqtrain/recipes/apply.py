@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.embed import FloatName, Form, write_embeddings
@@ -23,11 +24,22 @@ from seqtrain.io.ledger import Ledger
 from seqtrain.io.records import BadRecords, Long, RawRecord, Record, RecordReader, nucleotide_fraction
 from seqtrain.labeled import LabeledData, read_labeled
 from seqtrain.predict import Predictor, load_run_or_model
+from seqtrain.recipes.calibration import reliability_of
+from seqtrain.recipes.chosen_split import chosen_split, warn_of_other_rows, without_own_sets
 from seqtrain.recipes.networks import describe
+from seqtrain.recipes.uncertainty import (
+    all_uncertainties,
+    num_answers,
+    uncertainty_header,
+    uncertainty_words,
+    with_uncertainty,
+    with_worths,
+    worths_of,
+)
 from seqtrain.run import Run
 from seqtrain.run_record import environment
 from seqtrain.scoring import Scored, score_set
-from seqtrain.tasks import Task, kind_of
+from seqtrain.tasks import Regression, Task, kind_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +55,10 @@ class ApplyConfig:
     bad_records: BadRecords = "error"
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    uncertainty: bool = False
+    """How unsure each prediction is, beside it (see :mod:`seqtrain.recipes.uncertainty`)."""
+    samples: int | None = None
+    """Answers of one network with its dropout on; None: 20."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +81,7 @@ def predict_file(source: Source, output: Source, config: ApplyConfig, listener: 
     """
     run, predictor = _load(config, listener)
     task = _task_of(run)
+    answers = _answers(run, config, listener)
     given = _read(source, run, config)
     if given.table is not None:
         ignored = [name for name in run.columns.get("targets") or () if name in given.table.columns]
@@ -72,7 +89,7 @@ def predict_file(source: Source, output: Source, config: ApplyConfig, listener: 
             listener.say(f"column {', '.join(ignored)}: holds labels already; they are not looked at, and kept")
     ledger = Ledger()
     records = _reader(config, run, ledger)(_checked(given.records, run, config))
-    header, rows = _prediction_rows(given, task, predictor, records)
+    header, rows = _prediction_rows(given, task, predictor, records, answers)
     # The first row before the header: input that is refused at once leaves nothing on standard output.
     first = list(islice(rows, 1))
     write_table(output, header, chain(first, rows))
@@ -123,15 +140,24 @@ def _embedding_facts(run: Run, predictor: Predictor, config: ApplyConfig, embedd
 
 
 def evaluate_file(
-    source: Source, config: ApplyConfig, listener: Listener, *, split_column: str | None = None
+    source: Source,
+    config: ApplyConfig,
+    listener: Listener,
+    *,
+    split_column: str | None = None,
+    split: str | None = None,
+    fold: int | None = None,
 ) -> list[Scored]:
-    """Score a run on a labelled table: each set of its split column apart, or all records together.
+    """Score a run on a labelled table: each set of its split column or of a split file apart, or all records together.
 
     Raises:
-        InputError: a run without labels, a table without the run's label columns, or labels the run does not know.
+        InputError: a run without labels, a table without the run's label columns, labels the run does not know, or a
+            split of another table.
     """
+    chosen = chosen_split(split, fold, split_column)
     run, predictor = _load(config, listener)
     task = _task_of(run)
+    answers = _answers(run, config, listener)
     table = read_table(source)
     mask = run.columns.get("mask")
     columns = find_columns(
@@ -141,24 +167,49 @@ def evaluate_file(
         split=split_column,
         mask=mask if mask in table.columns else None,
     )
+    columns = without_own_sets(columns, chosen, listener.say)
     listener.say(f"{table.path}: {columns.words()}")
+    warn_of_other_rows(table, columns, chosen, listener.say)
     ledger = Ledger()
     reader = _reader(config, run, ledger)
-    data = read_labeled(table, columns, kind_of(task), reader, seed=0, task=task)
+    data = read_labeled(table, columns, kind_of(task), reader, seed=0, task=task, split=chosen)
     _close(ledger, listener)
     sequences = [data.store[i].tobytes() for i in range(min(len(data.store), 10_000))]
     _refuse_nucleotides(nucleotide_fraction(sequences), run, config, table.path)
-    records = (Record(data.store.name(i), data.store[i], "", "") for i in range(len(data.store)))
-    outputs = np.concatenate([values for _, values in predictor.outputs(records) if values is not None])
-    if columns.split is None:
-        return [score_set("all", task, data, outputs, np.arange(len(data.store)))]
-    if (data.split.sets == "train").any():
-        listener.say("train: if the run was trained on these records, their score says nothing about new ones")
-    return [score_set(name, task, data, outputs, data.split.indices(name)) for name in _names(data)]
+    outputs = np.concatenate([values for _, values in predictor.outputs(_records(data)) if values is not None])
+    uncertainty = all_uncertainties(predictor, _records(data), answers) if answers else {}
+    sets = {"all": np.arange(len(data.store))}
+    if columns.split is not None or chosen is not None:
+        sets = {name: data.split.indices(name) for name in sorted(set(data.split.sets.tolist()))}
+        if "train" in sets:
+            listener.say("train: if the run was trained on these records, their score says nothing about new ones")
+    return [_evaluated(name, data, outputs, records, uncertainty, listener) for name, records in sets.items()]
 
 
-def _names(data: LabeledData) -> list[str]:
-    return sorted(set(data.split.sets.tolist()))
+def _evaluated(
+    name: str,
+    data: LabeledData,
+    outputs: NDArray[np.float32],
+    records: NDArray[np.int64],
+    uncertainty: dict[str, NDArray[np.float64]],
+    listener: Listener,
+) -> Scored:
+    """The scores of a set, how far its probabilities can be trusted, and what uncertainties are worth."""
+    scored = score_set(name, data.task, data, outputs, records)
+    if not isinstance(data.task, Regression):
+        found = reliability_of(data, outputs, name, records)
+        listener.say(found.words())
+        scored = replace(scored, metrics={**scored.metrics, "calibration_error": found.expected_calibration_error})
+    if not uncertainty:
+        return scored
+    worths = worths_of(data, outputs, uncertainty, records)
+    for each in worths:
+        listener.say(f"{name}: {each.words()}")
+    return with_worths(scored, worths)
+
+
+def _records(data: LabeledData) -> Iterator[Record]:
+    return (Record(data.store.name(i), data.store[i], "", "") for i in range(len(data.store)))
 
 
 def _load(config: ApplyConfig, listener: Listener) -> tuple[Run, Predictor]:
@@ -173,6 +224,14 @@ def _load(config: ApplyConfig, listener: Listener) -> tuple[Run, Predictor]:
     precision = choose_precision(config.precision, device)
     predictor = Predictor.of_run(run, InferenceConfig(device=device, precision=precision))
     return run, predictor
+
+
+def _answers(run: Run, config: ApplyConfig, listener: Listener) -> int | None:
+    """How often each record is asked about to learn how unsure the run is; None: it is not wanted."""
+    answers = num_answers(run, config.uncertainty, config.samples)
+    if answers is not None:
+        listener.say(uncertainty_words(run, answers))
+    return answers
 
 
 def _task_of(run: Run) -> Task:
@@ -224,18 +283,21 @@ def _refuse_nucleotides(fraction: float, run: Run, config: ApplyConfig, place: s
 
 
 def _prediction_rows(
-    given: Input, task: Task, predictor: Predictor, records: Iterator[Record]
+    given: Input, task: Task, predictor: Predictor, records: Iterator[Record], answers: int | None
 ) -> tuple[list[str], Iterator[list[str | float]]]:
-    predictions = predictor.predict(records)
+    """Header and rows; with ``answers`` to each record, also how unsure they are."""
+    predictions, header = predictor.predict(records), task.header
+    if answers is not None:
+        predictions, header = with_uncertainty(predictor, records, answers), [*header, *uncertainty_header(task)]
     if given.table is None:
-        return ["identifier", *task.header], ([record.identifier, *cells] for record, cells in predictions)
+        return ["identifier", *header], ([record.identifier, *cells] for record, cells in predictions)
     columns = given.table.columns
 
     def rows() -> Iterator[list[str | float]]:
         for index, (_, cells) in enumerate(predictions):
             yield [*(column[index] for column in columns.values()), *cells]
 
-    return unique_names([*columns, *task.header]), rows()
+    return unique_names([*columns, *header]), rows()
 
 
 def _close(ledger: Ledger, listener: Listener) -> None:

@@ -144,10 +144,8 @@ class ModelAudit:
         if isinstance(self.task, Regression):
             moved: NDArray[np.float64] = np.abs(after - before)
             return moved
-        if isinstance(self.task, Classification):
-            changed = (before.argmax(axis=1) != after.argmax(axis=1))[:, None]
-        else:
-            changed = ((before >= 0.5) != (after >= 0.5)).any(axis=1, keepdims=True)
+        differs = self.task.decide(before) != self.task.decide(after)
+        changed = differs.reshape(len(before), -1).any(axis=1, keepdims=True)
         return np.asarray(changed | lost, dtype=np.float64)
 
 

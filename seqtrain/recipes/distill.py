@@ -100,7 +100,8 @@ def distill(
             listener.say(f"{output}: this run is finished; predict with it, or pass --overwrite to start it anew")
             return finished
         write_inputs(output, job)
-        outputs = train(_as_taught(prepared, output, listener), output, listener)
+        trained, outputs = train(_as_taught(prepared, output, listener), output, listener)
+        job = replace(job, data=trained.data)
         student, loop = job.training.network, job.training.loop
         findings = findings_of(job, student, outputs, listener)
         listener.say("asking the teacher about the same records")

@@ -34,6 +34,11 @@ def join_runs(folders: Sequence[str], output: Path, listener: Listener) -> None:
             raise InputError(f"{folders[number]}: is named twice; a run twice is no second opinion, name it once")
     runs = [load_run(Path(folder)) for folder in folders]
     check_alike(runs)
+    if any(getattr(run.task, "temperature", ()) or getattr(run.task, "threshold", ()) for run in runs):
+        listener.say(
+            "temperatures and thresholds of the members are left out: they were chosen for the outputs of each alone; "
+            "those of an ensemble are chosen where it is trained:  seqtrain finetune TABLE --members N --calibrate …"
+        )
     with replacing_folder(output) as partial:
         names = [f"members/{number + 1}" for number in range(len(runs))]
         for name, run in zip(names, runs, strict=True):

@@ -24,6 +24,9 @@ from seqtrain.labeled import LabeledData
 from seqtrain.models.network import Network
 from seqtrain.recipes.adapters import finished_adapter
 from seqtrain.recipes.bagging import bagged
+from seqtrain.recipes.calibration import with_readings
+from seqtrain.recipes.chosen_split import digests_of_split
+from seqtrain.recipes.diagnosis import fit_diagnosed, subject_of
 from seqtrain.recipes.features import with_features
 from seqtrain.recipes.findings import Findings, findings_of
 from seqtrain.recipes.finetuning import FinetuningJob, outputs_of, prepare_finetuning
@@ -73,15 +76,24 @@ def finetune(
             listener.say(f"{output}: this run is finished; predict with it, or pass --overwrite to start it anew")
             return finished
         write_inputs(output, job)
-        outputs = train(job, output, listener)
+        job, outputs = train(job, output, listener)
         findings = findings_of(job, job.training.network, outputs, listener)
         results = write_results(output, job, outputs, findings, started)
     say_findings(output, data, findings, listener)
     return results
 
 
-def train(job: FinetuningJob, output: Path, listener: Listener) -> NDArray[np.float32]:
-    """Train to the end, or go on, and save the model; logits for all records of the table, 0 for those trained on.
+def train(
+    job: FinetuningJob, output: Path, listener: Listener, *, judged: Examples | None = None
+) -> tuple[FinetuningJob, NDArray[np.float32]]:
+    """Train to the end, or go on, and save the model.
+
+    Args:
+        judged: the records whose outputs are computed at the end, validation among them; None: all that are held out.
+
+    Returns:
+        The job, whose task knows its temperature and threshold where they were asked for, and logits for all records of
+        the table, 0 for those trained on or not judged.
 
     Raises:
         RunError, Stopped: as in :func:`finetune`.
@@ -89,14 +101,19 @@ def train(job: FinetuningJob, output: Path, listener: Listener) -> NDArray[np.fl
     config, data, training = job.config, job.data, with_features(job, output, listener)
     if config.learning_rate == "auto" and training.num_steps:
         training = with_found_rate(training, output, listener)
-    fit(training, output, listener, tensorboard=config.tensorboard)
+    if config.debug:
+        fit_diagnosed(subject_of(job), training, output, listener, tensorboard=config.tensorboard)
+    else:
+        fit(training, output, listener, tensorboard=config.tensorboard)
     without_module(training.network)
     assert isinstance(training.network, Network)
     adapter = finished_adapter(training.network, config, job.origin)
-    outputs = outputs_of(training.network, data.task, held_out(job), training.loop)
+    shown = held_out(job) if judged is None else judged
+    outputs = outputs_of(training.network, data.task, shown, training.loop)
+    data = with_readings(config, data, outputs, listener)
     columns = asdict(job.given.columns)
     save_model(output, training.network, data.store.alphabet, data.task, config.max_length, columns, adapter)
-    return outputs
+    return replace(job, data=data), outputs
 
 
 def finetune_members(
@@ -131,6 +148,8 @@ def finetune_members(
         run.network.to(job.training.loop.device)
         outputs = outputs_of(run.network, job.data.task, held_out(job), job.training.loop)
         listener.say(f"the {config.members} members together")
+        job = replace(job, data=with_readings(config, job.data, outputs, listener))
+        save_ensemble(output, [f"members/{folder.name}" for folder in folders], job.data.task)
         findings = findings_of(job, run.network, outputs, listener)
         results = write_results(output, job, outputs, findings, started)
     say_findings(output, job.data, findings, listener)
@@ -140,7 +159,7 @@ def finetune_members(
 def digests(job: FinetuningJob) -> dict[str, str]:
     """SHA-256 of what a finetuning reads, by name."""
     path = Path(job.config.table)
-    return {path.name: sha256_of(path)} | digests_of(job.origin)
+    return {path.name: sha256_of(path)} | digests_of_split(job.config, job.data) | digests_of(job.origin)
 
 
 def write_inputs(output: Path, job: FinetuningJob) -> None:
@@ -181,6 +200,10 @@ def say_findings(output: Path, data: LabeledData, findings: Findings, listener: 
     for each in findings.scored:
         for line in each.words(data.task):
             listener.say(line)
+    for found in findings.reliability:
+        listener.say(found.words())
+    for line in findings.leakage.words() if findings.leakage else ():
+        listener.say(line)
     if not data.split.test_sets:
         listener.say("there is no test set: nothing here says how the model does on records it was not chosen by")
     listener.say(f"wrote {output}: predict with  seqtrain predict {quote(str(output))} FILE")

@@ -15,6 +15,7 @@ from seqtrain.batching import Examples
 from seqtrain.config import FinetuneConfig, settled
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.errors import InputError
+from seqtrain.evaluation.streaming import ClassScores
 from seqtrain.fitting import Listener, Training
 from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs, tokens_per_batch
 from seqtrain.io.columns import Columns, find_columns, infer_task_kind
@@ -28,6 +29,8 @@ from seqtrain.models.network import HeadConfig, Network
 from seqtrain.objectives import Supervised
 from seqtrain.recipes.adapters import lora_of
 from seqtrain.recipes.bagging import bagged, training_seed
+from seqtrain.recipes.calibration import check_calibration
+from seqtrain.recipes.chosen_split import chosen_split, warn_of_other_rows, without_own_sets
 from seqtrain.recipes.networks import (
     Origin,
     body_config,
@@ -53,13 +56,14 @@ from seqtrain.recipes.training_examples import labeled_examples, option_that_mov
 from seqtrain.recipes.transfer import freezing_of, frozen, kept_head, say_head, start_head, trained_by
 from seqtrain.scoring import mean_loss, measure, rows_of, true_values
 from seqtrain.step_count import num_steps_for
-from seqtrain.tasks import Task, TaskKind, kind_of
+from seqtrain.tasks import ResidueClassification, Task, TaskKind, kind_of
 from seqtrain.training import LoopConfig
 
 _DEFAULT_RESIDUES = {"cpu": 6_000_000, "gpu": 100_000_000}
 _EPOCHS = (2, 30)
 """Fewest and most epochs that the default budget of residues is turned into."""
 _HEAD_DROPOUT = 0.1
+_CHUNK_RESIDUES = 65_536
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def prepare_finetuning(
     # A balanced bag needs no loss that balances the classes of all records once more.
     bag = bagged(config, given.data)[1] if config.bagging == "balanced" else None
     data = replace(given.data, task=task_with_loss(config.loss, given.data, bag))
+    check_calibration(config, data)
     shown = data if extend is None else extend(replace(given, data=data))
     device, why = choose_device(config.device)
     listener.say(f"device: {why}")
@@ -118,6 +123,7 @@ def prepare_finetuning(
 
 def read_training_table(config: FinetuneConfig, table: Table, origin: Origin | None, listener: Listener) -> Input:
     """Read a table as the configuration says, telling what was found."""
+    chosen = chosen_split(config.split, config.fold, config.split_column, split_by=config.split_by, seed=config.seed)
     columns = find_columns(
         table,
         sequence=config.sequence_column,
@@ -126,7 +132,9 @@ def read_training_table(config: FinetuneConfig, table: Table, origin: Origin | N
         mask=config.mask_column,
         weight=config.weight_column,
     )
+    columns = without_own_sets(columns, chosen, listener.say)
     listener.say(f"{table.path}: {columns.words()}")
+    warn_of_other_rows(table, columns, chosen, listener.say)
     kind, reason = (config.task, "as asked") if config.task != "auto" else infer_task_kind(table, columns)
     if len(columns.targets) > 1 and kind != "regression":
         raise InputError(f"--task {kind}: takes one --target; several are a regression of several numbers")
@@ -140,7 +148,7 @@ def read_training_table(config: FinetuneConfig, table: Table, origin: Origin | N
     reader = RecordReader(
         alphabet, config.bad_records, ledger, max_length=config.max_length, long=config.long, keep_bad=True
     )
-    data = read_labeled(table, columns, cast(TaskKind, kind), reader, seed=config.seed)
+    data = read_labeled(table, columns, cast(TaskKind, kind), reader, seed=config.seed, split=chosen, say=listener.say)
     ledger.check()
     for line in [*ledger.lines(), *data.warnings]:
         listener.say(line)
@@ -276,10 +284,19 @@ def _head(config: FinetuneConfig, data: LabeledData, origin: Origin | None) -> H
 
 
 def measures_of(data: LabeledData, outputs: NDArray[np.float32], records: NDArray[np.int64]) -> dict[str, float]:
-    """Loss and metrics of some records, given outputs (N, K) or (letters, K)."""
+    """Loss and metrics of some records, given outputs (N, K) or (letters, K); of residues those that can be summed."""
     task = data.task
     rows = rows_of(task, data, records)
-    metrics = measure(task, true_values(task, data)[rows], task.values(outputs[rows]))
+    true = true_values(task, data)
+    if isinstance(task, ResidueClassification):
+        # Every evaluation of a training comes here: no second array of all residues, and no sorting for each class.
+        scores = ClassScores(num_classes=task.outputs)
+        for first in range(0, len(rows), _CHUNK_RESIDUES):
+            part = rows[first : first + _CHUNK_RESIDUES]
+            scores = scores.update(true[part], task.values(outputs[part]))
+        metrics = scores.result()
+    else:
+        metrics = measure(task, true[rows], task.values(outputs[rows]))
     return {"loss": mean_loss(task, data, outputs, records), **metrics}
 
 

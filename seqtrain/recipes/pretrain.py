@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from seqtrain.objectives import SelfSupervised
 from seqtrain.recipes.adapters import finished_adapter
 from seqtrain.recipes.contrast import forget_support, watched_for_collapse
 from seqtrain.recipes.corpus import Corpus
+from seqtrain.recipes.diagnosis import Subject, diagnosis_of, fit_diagnosed
+from seqtrain.recipes.letters_guessed import letters_guessed
 from seqtrain.recipes.networks import describe, digests_of
 from seqtrain.recipes.pretext_labels import pretext_facts
 from seqtrain.recipes.pretraining import held_out_examples, prepare, set_up
@@ -61,14 +64,23 @@ def pretrain(
         if config.learning_rate == "auto":
             training = with_found_rate(training, output, listener)
         watch = watched_for_collapse(_objective(training), listener)
-        progress = fit(training, output, watch, tensorboard=config.tensorboard)
+        subject = Subject(training=training, config=config)
+        if config.debug:
+            progress = fit_diagnosed(subject, training, output, watch, tensorboard=config.tensorboard)
+        else:
+            progress = fit(training, output, watch, tensorboard=config.tensorboard)
         assert isinstance(training.network, Network)
         adapter = finished_adapter(training.network, config, setup.origin)
         results = _results(config, training, corpus, progress.step)
+        guess = _guess(training, corpus)
+        remarks = diagnosis_of(subject, output, listener, guess=guess) if config.debug else None
+        if remarks is not None:
+            results["diagnosis"] = [each.to_json() for each in remarks]
         results["seconds"] = round(time.monotonic() - started, 1)
         forget_support(training.network)
         save_model(output, training.network, setup.alphabet, None, config.max_length, {}, adapter)
-        pretrain_report(output, results, _objective(training))
+        letters = letters_guessed(training, corpus, config)
+        pretrain_report(output, results, _objective(training), letters=letters, diagnosis=remarks)
         finish_run(output, results)
     listener.say(outcome(_objective(training), results["valid"], results["unigram_perplexity"]))
     listener.say(f"wrote {output}: finetune it with  seqtrain finetune TABLE --from {quote(str(output))}")
@@ -85,6 +97,11 @@ def _results(config: PretrainConfig, training: Training, corpus: Corpus, num_ste
         **pretext_facts(_objective(training)),
         **_family_facts(config, corpus),
     }
+
+
+def _guess(training: Training, corpus: Corpus) -> float:
+    """The loss of letter frequencies alone, in nats per hidden letter; nan where no letters are asked for."""
+    return math.log(corpus.unigram_perplexity()) if _objective(training).predicts_letters else math.nan
 
 
 def _family_facts(config: PretrainConfig, corpus: Corpus) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from seqtrain.recipes.networks import Origin
 from seqtrain.recipes.training_core import optimizer_of
 from seqtrain.recipes.training_examples import labeled_examples
 from seqtrain.run_record import DAMAGED, TASK, damaged
-from seqtrain.tasks import TASKS, Classification, Task, task_from_json, task_to_json
+from seqtrain.tasks import TASKS, Classification, Task, as_trained, task_from_json, task_to_json
 from seqtrain.training import LoopConfig
 from seqtrain.words import name_of, read_words
 
@@ -135,7 +135,8 @@ def kept_head(config: FinetuneConfig, task: Task, origin: Origin | None) -> Head
 
 def _meaning(task: Task) -> dict[str, Any]:
     """What outputs mean, whatever the columns are called."""
-    return {name: value for name, value in task_to_json(task).items() if name not in ("columns", "trained_loss")}
+    values = task_to_json(as_trained(task))
+    return {name: value for name, value in values.items() if name not in ("columns", "trained_loss")}
 
 
 def _same_outputs(before: Loss, now: Loss) -> bool:

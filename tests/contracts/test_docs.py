@@ -33,16 +33,23 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 AUGMENTER_PAGES = sorted((DOCS / "augmenters").glob("*.md"))
 RUN = (
+    "calibration",
     "contrastive",
+    "data_quality",
+    "diagnosis",
     "distillation",
     "encoders",
+    "evaluation",
     "models",
     "pretraining",
     "pseudo_labels",
+    "report",
     "scoring",
+    "splits",
     "synthetic_sequences",
     "training_data",
     "transfer",
+    "tuning",
 )
 PAGES = [*AUGMENTER_PAGES, *(DOCS / f"{name}.md" for name in RUN)]
 LINKING = [*AUGMENTER_PAGES, *sorted(DOCS.glob("*.md"))]
@@ -165,7 +172,7 @@ def test_pictures_are_those_that_are_drawn(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     drawn = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
-    kept = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "pictures").iterdir()}
+    kept = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "pictures").glob("*.svg")}
     assert drawn.keys() == kept.keys()
     differing = [name for name in drawn if drawn[name] != kept[name]]
     assert not differing, f"run python docs/draw_pictures.py and docs/draw_schedules.py: {differing}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from seqtrain.encode import Tokens
 from seqtrain.inference import InferenceConfig, Pooling, embeddings, residue_outputs, sequence_outputs
 from seqtrain.io.records import Record
 from seqtrain.io.store import SequenceStore
+from seqtrain.mc_dropout import sampled_outputs
 from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.gated_transformer import GatedTransformerConfig
@@ -122,6 +125,29 @@ def test_batch_mates_and_order_change_embeddings_within_a_bound(
             assert (np.linalg.norm(other - alone, axis=1) <= bound * lengths).all()
     first, second = together[0][0], together[1][0]
     assert np.linalg.norm(first - second) > 3 * bound * np.linalg.norm(first), "else the bound would say nothing"
+
+
+@pytest.mark.parametrize(
+    "head", [PooledHeadConfig(outputs=3), PositionHeadConfig(outputs=3)], ids=["pooled", "residue"]
+)
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
+def test_batch_mates_and_order_never_change_an_answer_with_dropout_on(
+    body: BodyConfig, head: SequenceHeadConfig
+) -> None:
+    torch.manual_seed(1)
+    network = build(body, head).eval()
+
+    def answers(sequences: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        examples = replace(_examples(sequences), per_residue=isinstance(head, PositionHeadConfig))
+        return list(sampled_outputs(network, examples, CONFIG, 3))
+
+    sequences = _sequences()
+    together, backwards = answers(sequences), answers(sequences[::-1])[::-1]
+    for index, sequence in enumerate(sequences):
+        (alone,) = answers([sequence])
+        np.testing.assert_array_equal(together[index], alone)
+        np.testing.assert_array_equal(backwards[index], alone)
+        assert (alone.std(axis=0) > 0).any(), "else nothing was drawn"
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)

@@ -66,14 +66,18 @@ def test_binary_equals_references(ties: bool) -> None:
         {
             "accuracy": reference.accuracy_score(true, predicted),
             "balanced_accuracy": reference.balanced_accuracy_score(true, predicted),
+            "macro_precision": reference.precision_score(true, predicted, average="macro"),
             "macro_f1": reference.f1_score(true, predicted, average="macro"),
+            "macro_iou": reference.jaccard_score(true, predicted, average="macro"),
             "mcc": reference.matthews_corrcoef(true, predicted),
             "cross_entropy": reference.log_loss(true, probabilities),
+            "brier": reference.brier_score_loss(true, scores),
             "roc_auc": reference.roc_auc_score(true, scores),
             "pr_auc": reference.average_precision_score(true, scores),
             "f1": reference.f1_score(true, predicted),
             "precision": reference.precision_score(true, predicted),
             "recall": reference.recall_score(true, predicted),
+            "iou": reference.jaccard_score(true, predicted),
         }
     )
 
@@ -87,9 +91,13 @@ def test_multi_class_equals_references(num_classes: int) -> None:
     expected = {
         "accuracy": reference.accuracy_score(true, predicted),
         "balanced_accuracy": reference.balanced_accuracy_score(true, predicted),
+        "macro_precision": reference.precision_score(true, predicted, average="macro"),
         "macro_f1": reference.f1_score(true, predicted, average="macro"),
+        "macro_iou": reference.jaccard_score(true, predicted, average="macro"),
         "mcc": reference.matthews_corrcoef(true, predicted),
         "cross_entropy": reference.log_loss(true, probabilities),
+        "brier": reference.brier_score_loss(true, probabilities, labels=list(range(num_classes))),
+        "macro_pr_auc": reference.average_precision_score(np.eye(num_classes)[true], probabilities, average="macro"),
         "macro_roc_auc": reference.roc_auc_score(true, probabilities, multi_class="ovr", average="macro"),
     }
     if num_classes > m.TOP_K_FROM:
@@ -108,8 +116,13 @@ def test_multilabel_equals_references() -> None:
     assert m.multilabel_metrics(true, probabilities) == pytest.approx(
         {
             "micro_f1": reference.f1_score(true, predicted, average="micro"),
+            "micro_iou": reference.jaccard_score(true, predicted, average="micro"),
             "macro_f1": reference.f1_score(true, predicted, average="macro"),
+            "macro_iou": reference.jaccard_score(true, predicted, average="macro"),
             "macro_roc_auc": reference.roc_auc_score(true, probabilities, average="macro"),
+            "macro_pr_auc": reference.average_precision_score(true, probabilities, average="macro"),
+            "cross_entropy": reference.log_loss(true.ravel(), probabilities.ravel()),
+            "brier": reference.brier_score_loss(true.ravel(), probabilities.ravel()),
             "subset_accuracy": reference.accuracy_score(true, predicted),
         }
     )
@@ -124,7 +137,100 @@ def test_multi_regression_is_per_column_and_mean() -> None:
     assert found["mse[heat]"] == pytest.approx(np.mean((true[:, 0] - predicted[:, 0]) ** 2))
     assert found["mse[acid]"] == pytest.approx(np.mean((true[10:, 1] - predicted[10:, 1]) ** 2))
     assert found["mse"] == pytest.approx((found["mse[heat]"] + found["mse[acid]"]) / 2)
-    assert len(found) == 6 * 3
+    assert len(found) == 6 * 3 + 1
+
+
+def test_perplexity_is_the_exponential_of_the_log_loss() -> None:
+    from sklearn import metrics as reference
+
+    true, probabilities = _probabilities(50, 4, 7)
+    assert m.perplexity(true, probabilities) == pytest.approx(np.exp(reference.log_loss(true, probabilities)))
+    assert m.perplexity(true, np.full((50, 4), 0.25)) == pytest.approx(4)
+
+
+def test_cosine_is_scikit_learns() -> None:
+    from sklearn.metrics.pairwise import paired_cosine_distances
+
+    rng = np.random.default_rng(8)
+    true, predicted = rng.normal(size=(2, 40, 3))
+    assert m.cosine_similarity(true, predicted) == pytest.approx(1 - paired_cosine_distances(true, predicted).mean())
+    unknown = true.copy()
+    unknown[:4, 1], unknown[4] = np.nan, 0
+    assert m.cosine_similarity(unknown, predicted) == m.cosine_similarity(true[5:], predicted[5:])
+    assert m.cosine_similarity(true, -2 * true) == pytest.approx(-1)
+    assert np.isnan(m.cosine_similarity(np.zeros((3, 2)), np.ones((3, 2))))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_classes_equal_references(seed: int) -> None:
+    """With classes that nobody has, that nobody predicts, and with one class only."""
+    from sklearn import metrics as reference
+
+    rng = np.random.default_rng(seed)
+    num_classes, num_rows = int(rng.integers(2, 7)), int(rng.integers(1, 30))
+    true = rng.integers(0, rng.integers(1, num_classes + 1), num_rows)
+    predicted = rng.integers(0, rng.integers(1, num_classes + 1), num_rows)
+    names = list(range(num_classes))
+    rates = m.per_class(true, predicted, num_classes)
+    scores = reference.precision_recall_fscore_support(true, predicted, labels=names, zero_division=np.nan)
+    iou = reference.jaccard_score(true, predicted, labels=names, average=None, zero_division=0)
+    for name, expected in zip(("precision", "recall", "f1"), scores, strict=False):
+        np.testing.assert_allclose(rates[name], expected)
+    np.testing.assert_allclose(np.nan_to_num(rates["iou"]), iou)
+    assert m.micro_iou(true, predicted) == pytest.approx(reference.jaccard_score(true, predicted, average="micro"))
+    found = m.label_metrics(true, predicted)
+    assert found["macro_f1"] == pytest.approx(reference.f1_score(true, predicted, average="macro", zero_division=0))
+    expected_precision = reference.precision_score(true, predicted, average="macro", zero_division=0)
+    assert found["macro_precision"] == pytest.approx(expected_precision)
+    probabilities = rng.dirichlet(np.ones(num_classes), num_rows)
+    for k in range(1, num_classes):
+        top = reference.top_k_accuracy_score(true, probabilities, k=k, labels=names) if num_classes > 2 else None
+        assert top is None or m.top_accuracy(true, probabilities, k) == pytest.approx(top)
+    decided = m.classification_metrics(true, probabilities, predicted)
+    assert decided["accuracy"] == pytest.approx((true == predicted).mean())
+
+
+def _overlap_by_sets(true: str, predicted: str) -> float:
+    """SOV'99 by its definition, segments as sets of positions."""
+
+    def segments(text: str) -> list[tuple[str, set[int]]]:
+        found: list[tuple[str, set[int]]] = []
+        for place, letter in enumerate(text):
+            if place and letter == text[place - 1]:
+                found[-1][1].add(place)
+            else:
+                found.append((letter, {place}))
+        return [each for each in found if each[0] != "."]
+
+    gained = weight = 0.0
+    for letter, one in segments(true):
+        partners = [other for name, other in segments(predicted) if name == letter and one & other]
+        for other in partners:
+            shared, covered = len(one & other), len(one | other)
+            delta = min(covered - shared, shared, len(one) // 2, len(other) // 2)
+            gained += (shared + delta) / covered * len(one)
+        weight += len(one) * max(1, len(partners))
+    return gained / weight if weight else float("nan")
+
+
+def test_segment_overlap_equals_its_definition() -> None:
+    rng = np.random.default_rng(9)
+    texts = []
+    for _ in range(40):
+        true = "".join(letter * int(rng.integers(1, 7)) for letter in rng.choice(list("HEC."), 8))
+        moved = "".join(true[int(np.clip(i + rng.integers(-2, 3), 0, len(true) - 1))] for i in range(len(true)))
+        decided = "".join("." if t == "." else p.replace(".", "C") for t, p in zip(true, moved, strict=True))
+        texts.append((true, decided))
+    index = {"H": 0, "E": 1, "C": 2, ".": -100}
+    codes = [[np.array([index[letter] for letter in text]) for text in pair] for pair in texts]
+    records = np.repeat(np.arange(40), [len(true) for true, _ in texts])
+    found = m.segment_overlap(*(np.concatenate(side) for side in zip(*codes, strict=True)), records)
+    assert found == pytest.approx(np.nanmean([_overlap_by_sets(*pair) for pair in texts]))
+    assert m.segment_overlap(codes[0][0], codes[0][0], np.zeros(len(codes[0][0]))) == 1
+    # Ends that are off by one are forgiven, a helix in two is not.
+    assert _overlap_by_sets("CCHHHHHHCC", "CCCHHHHHCC") == 1 > _overlap_by_sets("CCHHHHHHCC", "CCHHCCHHCC")
+    assert np.isnan(m.segment_overlap(np.zeros(0), np.zeros(0), np.zeros(0)))
+    assert np.isnan(m.segment_overlap(np.full(3, -1), np.zeros(3), np.zeros(3)))
 
 
 def test_unscored_targets_are_left_out() -> None:

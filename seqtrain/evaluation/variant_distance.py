@@ -1,0 +1,118 @@
+"""Variants of one sequence: how many letters lie between each and the nearest of others, counted without alignment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqtrain.letters import PackedLetters
+
+_LEAST_SHARE = 0.9
+"""Of the sequences, those of the commonest length; and of those, the ones that resemble the wild type."""
+_MOST_DIFFERENT = 0.1
+"""Of the letters of a variant."""
+_SHORTEST = 20
+_LEAST_SEQUENCES = 10
+_ROWS = 256
+_GAP = 0
+
+
+@dataclass(frozen=True)
+class _Mutations:
+    """How n variants differ from the wild type of L letters."""
+
+    positions: Any
+    """Sparse (n, L)."""
+    kinds: Any
+    """Sparse (n, 256 L) positions with their new letters."""
+    counts: NDArray[np.int64]
+    """(n,) letters that differ, inserted ones among them."""
+
+
+def common_wild_type(sequences: PackedLetters) -> NDArray[np.uint8] | None:
+    """(L,) the commonest letter at each position, if nearly all sequences are variants of it, else None.
+
+    Asked are nine tenths of one length, of at least 20 letters, and nine tenths of those within a tenth of the letters.
+    """
+    if len(sequences) < _LEAST_SEQUENCES:
+        return None
+    lengths, counts = np.unique(sequences.lengths, return_counts=True)
+    length = int(lengths[counts.argmax()])
+    if length < _SHORTEST or counts.max() < _LEAST_SHARE * len(sequences):
+        return None
+    rows = sequences.selected(np.flatnonzero(sequences.lengths == length))[0].letters.reshape(-1, length)
+    wild_type = np.array([np.bincount(column, minlength=256).argmax() for column in rows.T], dtype=np.uint8)
+    near = (rows != wild_type).mean(axis=1) <= _MOST_DIFFERENT
+    return wild_type if near.mean() >= _LEAST_SHARE else None
+
+
+def nearest_variants(
+    sequences: PackedLetters,
+    queries: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    wild_type: NDArray[np.uint8],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The target that differs from each query in the fewest letters; the first of several.
+
+    One that is shorter or longer than the wild type is laid along it with one gap where that fits best, and each letter
+    that it lacks or has on top counts as one that differs.
+
+    Args:
+        queries: (M,) sequences to look at.
+        targets: (T,) sequences to compare them with.
+        wild_type: (L,) whose length those that are compared have, give or take a tenth.
+
+    Returns:
+        (M,) letters that differ, and (M,) places among the targets; -1 for other lengths, or where no target has it.
+    """
+    distance, place = np.full(len(queries), -1, dtype=np.int64), np.full(len(queries), -1, dtype=np.int64)
+    asked, known = (_comparable(sequences, indices, len(wild_type)) for indices in (queries, targets))
+    if not len(asked) or not len(known):
+        return distance, place
+    # d(a, b) = |a| + |b| - (positions mutated in both) - (mutations in both): the work is that of the mutations.
+    there = _mutations(sequences, targets[known], wild_type)
+    for start in range(0, len(asked), _ROWS):
+        part = asked[start : start + _ROWS]
+        own = _mutations(sequences, queries[part], wild_type)
+        shared = (own.positions @ there.positions.T + own.kinds @ there.kinds.T).toarray()
+        counts = own.counts[:, None] + there.counts - shared
+        best = counts.argmin(axis=1)
+        distance[part], place[part] = counts[np.arange(len(part)), best], known[best]
+    return distance, place
+
+
+def _comparable(sequences: PackedLetters, indices: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Places of those that are nearly of a length."""
+    return np.flatnonzero(np.abs(sequences.lengths[indices] - length) <= _MOST_DIFFERENT * length)
+
+
+def _mutations(sequences: PackedLetters, indices: NDArray[np.int64], wild_type: NDArray[np.uint8]) -> _Mutations:
+    from scipy.sparse import csr_matrix
+
+    length, lengths = len(wild_type), sequences.lengths[indices]
+    rows = np.full((len(indices), length), _GAP, dtype=np.uint8)
+    same = np.flatnonzero(lengths == length)
+    rows[same] = sequences.selected(indices[same])[0].letters.reshape(len(same), length)
+    for row in np.flatnonzero(lengths != length).tolist():
+        rows[row] = _laid_along(sequences[int(indices[row])], wild_type)
+    where, at = np.nonzero(rows != wild_type)
+    starts = np.searchsorted(where, np.arange(len(rows) + 1))
+    ones, kinds = np.ones(len(where), np.int32), at * 256 + rows[where, at]
+    return _Mutations(
+        csr_matrix((ones, at, starts), shape=(len(rows), length)),
+        csr_matrix((ones, kinds, starts), shape=(len(rows), 256 * length)),
+        np.diff(starts) + np.maximum(lengths - length, 0),
+    )
+
+
+def _laid_along(letters: NDArray[np.uint8], wild_type: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(L,) a sequence with one gap of its own, or without the letters that stand in a gap of the wild type."""
+    shorter = min(len(letters), len(wild_type))
+    head = np.append(0, np.cumsum(letters[:shorter] != wild_type[:shorter]))
+    tail = np.append(0, np.cumsum(letters[::-1][:shorter] != wild_type[::-1][:shorter]))[::-1]
+    cut = int((head + tail).argmin())
+    end = letters[len(letters) - (shorter - cut) :]
+    return np.concatenate([letters[:cut], np.full(len(wild_type) - shorter, _GAP, np.uint8), end])
