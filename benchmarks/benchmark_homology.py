@@ -126,7 +126,9 @@ def recalled(texts: list[str], pairs: NDArray[np.int32], found: dict[tuple[int, 
             for name, group in groups.items()
         },
         "precision": round(sum(pair in known for pair in found) / max(len(found), 1), 4),
-        "largest difference of identity": max((abs(known[p] - found[p]) for p in found if p in known), default=0.0),
+        "largest difference of identity": float(
+            max((abs(known[pair] - found[pair]) for pair in found if pair in known), default=0.0)
+        ),
     }
 
 

@@ -22,7 +22,7 @@ from seqtrain.models.aligned_head import AlignedHead
 from seqtrain.models.backbone import BackboneConfig
 from seqtrain.models.network import Network, to_dict
 from seqtrain.run import Run, kind_without_task
-from seqtrain.tasks import task_to_json
+from seqtrain.task_file import task_to_json
 
 TOLERANCE = 1e-4
 """Largest difference to the network that an export may have, times the largest number where that is above 1."""

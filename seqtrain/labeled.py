@@ -21,7 +21,8 @@ from seqtrain.letters import PackedLetters
 from seqtrain.losses import IGNORED_CLASS
 from seqtrain.splitting import Say, Splittable, Splitting
 from seqtrain.strata import Strata, strata_of
-from seqtrain.tasks import MultiLabel, Regression, Task, TaskKind, fit_task, is_number, split_labels
+from seqtrain.task_fitting import fit_task
+from seqtrain.tasks import MultiLabel, Regression, Task, TaskKind, is_number, split_labels
 
 _MAX_LISTED = 5
 

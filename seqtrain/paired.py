@@ -138,7 +138,9 @@ def _numbers(true: Array, predicted: Array) -> Callable[[Array], weighted.Values
     return weighted.together(weighted.ranked(true, predicted), weighted.numbers(true, predicted))
 
 
-def _expanded(measured: Callable[[Array], weighted.Values], rows: Array, *, one_by_one: bool) -> Weighted:
+def _expanded(
+    measured: Callable[[Array], weighted.Values], rows: Array, *, one_by_one: bool
+) -> Callable[[Array], weighted.Values]:
     """A function of weights of records, from one of the weights of rows; ``one_by_one`` where rows are far more."""
 
     def expanded(weights: Array) -> weighted.Values:

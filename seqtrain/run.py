@@ -21,7 +21,8 @@ from seqtrain.models.heads import LanguageModelHead
 from seqtrain.models.network import Network
 from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.run_record import DAMAGED, ENSEMBLE, RECORD, TASK, damaged
-from seqtrain.tasks import Task, as_trained, read_by, task_from_json, task_to_json
+from seqtrain.task_file import task_from_json, task_to_json
+from seqtrain.tasks import Task, as_trained, read_by
 
 _NO_TASK = ("masked_lm", "self_supervised")
 """Of runs without labels: with a language model head, and with the head of another objective."""

@@ -5,25 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from seqtrain.errors import InputError
-from seqtrain.losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Loss,
-    MeanSquaredError,
-    check_loss,
-    loss_from_json,
-    loss_to_json,
-)
-
-SEPARATORS = (";", "|")
-"""Between the labels of one record in a multi-label column."""
+from seqtrain.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,37 +251,8 @@ def kind_of(task: Task) -> TaskKind:
     return next(name for name, cls in TASKS.items() if isinstance(task, cls))
 
 
-_READINGS = ("temperature", "threshold")
+READINGS = ("temperature", "threshold")
 """Fields that are chosen on validation records after the training, where they were asked for."""
-
-
-def task_to_json(task: Task) -> dict[str, Any]:
-    """A task as plain values, for ``task.json``."""
-    values = {name: value for name, value in vars(task).items() if name not in ("trained_loss", *_READINGS)}
-    values |= {name: value for name in _READINGS if (value := getattr(task, name, ()))}
-    if task.trained_loss is not None:
-        values["trained_loss"] = loss_to_json(task.trained_loss)
-    return {"kind": kind_of(task), **values}
-
-
-def task_from_json(value: dict[str, Any]) -> Task:
-    """The task of a ``task.json``.
-
-    Raises:
-        InputError: a loss that does not exist, or not for such a task; temperatures or thresholds that cannot be.
-    """
-    fields: dict[str, Any] = {
-        name: tuple(cell) if isinstance(cell, list) else cell
-        for name, cell in value.items()
-        if name not in ("kind", "trained_loss")
-    }
-    task = TASKS[value["kind"]](**fields)
-    _check_readings(task)
-    if "trained_loss" not in value:
-        return task
-    loss = loss_from_json(value["trained_loss"])
-    check_loss(loss, task.loss.kind, task.words, task.outputs)
-    return replace(task, trained_loss=loss)
 
 
 def as_trained(task: Task) -> Task:
@@ -309,11 +269,16 @@ def read_by(task: Task, temperature: Sequence[float], threshold: Sequence[float]
     if isinstance(task, Regression):
         return task
     found = replace(task, temperature=tuple(map(float, temperature)), threshold=tuple(map(float, threshold)))
-    _check_readings(found)
+    check_readings(found)
     return found
 
 
-def _check_readings(task: Task) -> None:
+def check_readings(task: Task) -> None:
+    """Refuse temperatures and thresholds that cannot be.
+
+    Raises:
+        InputError: names which.
+    """
     if isinstance(task, Regression):
         return
     count = task.outputs if isinstance(task, MultiLabel) else 1
@@ -335,46 +300,6 @@ def is_number(cell: str) -> bool:
         return math.isfinite(float(cell))
     except ValueError:
         return False
-
-
-def fit_task(kind: TaskKind, columns: Sequence[str], labels: Sequence[Sequence[str]], train: NDArray[np.bool_]) -> Task:
-    """A task of a kind, fitted to labels: N rows of one cell per column.
-
-    Class names come from all records, so that a class that only the test set has is known (and counted as missed);
-    the mean and scale of regression come from the training records alone.
-
-    Raises:
-        InputError: fewer than two classes, or training labels that are all the same number.
-    """
-    names = tuple(columns)
-    if kind == "regression":
-        values = np.array([[float(c) if c else math.nan for c in row] for row in labels], dtype=np.float64)[train]
-        for name, column in zip(names, values.T, strict=True):
-            known = column[~np.isnan(column)]
-            # Not by the standard deviation: rounding leaves 1e-17 for equal labels.
-            if not len(known) or known.min() == known.max():
-                what = "the same number" if len(known) else "empty"
-                raise InputError(f"column {name!r}: all training labels are {what}; there is nothing to learn")
-        mean, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        return Regression(columns=names, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
-    cells = [row[0] for row in labels]
-    if kind == "residue":
-        task: Task = ResidueClassification(columns=names, classes=tuple(sorted(set().union(*map(set, cells)))))
-    elif kind == "multilabel":
-        separator = next((mark for mark in SEPARATORS if any(mark in cell for cell in cells)), SEPARATORS[0])
-        found = {name for cell in cells for name in split_labels(cell, separator)}
-        task = MultiLabel(columns=names, classes=tuple(_sorted_names(found)), separator=separator)
-    else:
-        task = Classification(columns=names, classes=tuple(_sorted_names(set(cells))))
-    if not isinstance(task, Regression) and task.outputs < 2:
-        what = f"only one class, {task.classes[0]!r}" if task.classes else "no class at all"
-        raise InputError(f"column {names[0]!r}: {what}; there is nothing to learn")
-    return task
-
-
-def _sorted_names(names: set[str]) -> list[str]:
-    """In numeric order when all are numbers, else in alphabetical order."""
-    return sorted(sorted(names), key=float) if all(map(is_number, names)) else sorted(names)
 
 
 def logits_of(task: Task, outputs: NDArray[np.float32]) -> NDArray[np.float64]:

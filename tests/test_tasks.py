@@ -14,6 +14,8 @@ from scipy.special import expit, softmax
 
 from seqtrain.errors import InputError
 from seqtrain.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from seqtrain.task_file import task_from_json, task_to_json
+from seqtrain.task_fitting import fit_task
 from seqtrain.tasks import (
     Classification,
     MultiLabel,
@@ -22,14 +24,11 @@ from seqtrain.tasks import (
     Task,
     TaskKind,
     as_trained,
-    fit_task,
     is_number,
     kind_of,
     logits_of,
     read_by,
     split_labels,
-    task_from_json,
-    task_to_json,
 )
 
 LABELS: dict[TaskKind, list[list[str]]] = {

@@ -165,7 +165,7 @@ class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
         return task.values(np.concatenate(outputs) if outputs else np.zeros((0, width), np.float32))
 
 
-class SequenceClassifier(ClassifierMixin, _SequenceNetwork):
+class SequenceClassifier(ClassifierMixin, _SequenceNetwork):  # type: ignore[misc]
     """Finetune a network that tells classes of sequences: (N,) strings and (N,) classes.
 
     A tenth of the records of each class is held out of the training, equal sequences together, to keep the weights that
@@ -234,7 +234,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceNetwork):
         return found
 
 
-class SequenceRegressor(RegressorMixin, _SequenceNetwork):
+class SequenceRegressor(RegressorMixin, _SequenceNetwork):  # type: ignore[misc]
     """Finetune a network that predicts one or several numbers: (N,) strings and (N,) or (N, K) numbers.
 
     Targets are standardised for the training, and predictions come in their units. nan in one of several columns is not

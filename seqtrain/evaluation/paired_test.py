@@ -126,7 +126,7 @@ def _swaps(count: int, numbers: Array, seed: int) -> NDArray[np.float64]:
     """(S, N) 1 where a record is swapped, else 0."""
     keys = np.array([fold(seed, "swap", int(number)) for number in numbers])
     bits = mix(np.arange(count)[None] + keys[:, None])
-    return ((bits >> 40) & 1).astype(np.float64)
+    return np.asarray((bits >> 40) & 1, np.float64)
 
 
 def _total(columns: Any) -> Array:

@@ -44,7 +44,7 @@ def proposed(
     program = find_mmseqs() if judge.alphabet.name == "protein" else None
     if method == "mmseqs" and program is None:
         raise InputError("method mmseqs: the program mmseqs is not on the PATH; install MMseqs2, or choose built-in")
-    pairs = len(queries) * len(others) // (2 if targets is None else 1)
+    pairs = len(queries) * (len(queries) - 1) // 2 if targets is None else len(queries) * len(targets)
     cells = float(queries.lengths.sum()) * float(others.lengths.sum()) / (2 if targets is None else 1)
     all_cells = _ALL_CELLS / (50 if judge.similarity.least_identity >= _ALIKE else 1)
     if method != "mmseqs" and pairs <= _ALL_PAIRS and cells <= all_cells:
@@ -62,6 +62,8 @@ def proposed(
             how=f"pairs from MMseqs2 {mmseqs_version(program)}, aligned again",
         )
     else:
+        if say is not None:
+            say(f"looking for words in common among {pairs:,} pairs of sequences")
         found = _by_words(queries, targets, judge)
     if say is not None:
         say(f"aligning {len(found):,} of {pairs:,} pairs of sequences: {found.how}")

@@ -22,6 +22,9 @@ from seqtrain.homology.in_order import in_order
 from seqtrain.letters import PackedLetters
 
 _HITS_AT_ONCE = 4_000_000
+_FAMILY_HITS = 300_000_000
+"""Matches that are looked at in any case; beyond, at most three times those that chance gives. A set with more of them
+is one of variants of a protein, each pair of which has hundreds."""
 _MOST_HITS = 6_000_000_000
 """Matches of words that are looked at in all; beyond, frequent words are compared with fewer of their like."""
 _MOST_DIAGONALS = 30_000_000
@@ -192,7 +195,9 @@ def _index(
     order, owner, owned = order[kept], owner[kept], owned[kept]
     there = np.bincount(codes[order], minlength=number)
     wanted = np.bincount(asked[asked >= 0], minlength=number)
-    budget = (2 if queries is targets else 1) * _MOST_HITS / num_patterns
+    by_chance = _by_chance(queries, targets, words, pattern)
+    each_once = 2 if queries is targets else 1
+    budget = min(each_once * _MOST_HITS, max(each_once * _FAMILY_HITS, 3 * num_patterns * by_chance)) / num_patterns
     most = _MOST_OF_ONE_WORD
     while most > 8 and float(wanted.astype(np.float64) @ np.minimum(there, most)) > budget:
         most = most * 3 // 4
@@ -204,6 +209,16 @@ def _index(
         bits=bits,
         most=most,
     )
+
+
+def _by_chance(queries: PackedLetters, targets: PackedLetters, words: Words, pattern: str) -> float:
+    """Matches expected of letters in any order."""
+    both = []
+    for letters in (queries.letters, targets.letters):
+        counts = np.bincount(words.classes[letters], minlength=256)[: words.num_classes]
+        both.append(counts / max(len(letters), 1))
+    same = float(both[0] @ both[1]) ** pattern.count("1")
+    return float(len(queries.letters)) * len(targets.letters) * same
 
 
 def _blocks(queries: PackedLetters, indices: list[_Index], num_targets: int) -> Iterator[tuple[int, int]]:

@@ -20,7 +20,8 @@ from seqtrain.losses import IGNORED_CLASS
 from seqtrain.paired import Said
 from seqtrain.run import settings_of_run
 from seqtrain.run_record import DAMAGED, ENSEMBLE, RECORD, TASK, damaged
-from seqtrain.tasks import MultiLabel, Regression, Task, split_labels, task_from_json
+from seqtrain.task_file import task_from_json
+from seqtrain.tasks import MultiLabel, Regression, Task, split_labels
 
 Array = NDArray[Any]
 
@@ -109,7 +110,7 @@ def read_answers(folder: Path, test_set: str) -> Answers:
         raise InputError(f"{folder}: has no set {test_set!r} but {there}; choose one with --set")
     settings = settings_of_run(folder)
     name = Path(str(settings.get("table", ""))).name
-    scored = next((each for each in results.get("sets", []) if each["name"] == test_set), {})
+    scored: dict[str, Any] = next((each for each in results.get("sets", []) if each["name"] == test_set), {})
     numbers = [rows[i] for i in kept]
     return Answers(
         folder=folder,

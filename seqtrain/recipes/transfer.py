@@ -32,7 +32,8 @@ from seqtrain.recipes.networks import Origin
 from seqtrain.recipes.training_core import optimizer_of
 from seqtrain.recipes.training_examples import labeled_examples
 from seqtrain.run_record import DAMAGED, TASK, damaged
-from seqtrain.tasks import TASKS, Classification, Task, as_trained, task_from_json, task_to_json
+from seqtrain.task_file import task_from_json, task_to_json
+from seqtrain.tasks import TASKS, Classification, Task, as_trained
 from seqtrain.training import LoopConfig
 from seqtrain.words import name_of, read_words
 

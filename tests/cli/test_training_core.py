@@ -31,7 +31,7 @@ from seqtrain.regularization import Regularization
 from seqtrain.run import load_run
 from seqtrain.schedules import Schedule
 from seqtrain.stopping import Stopping
-from seqtrain.tasks import task_from_json, task_to_json
+from seqtrain.task_file import task_from_json, task_to_json
 from seqtrain.words import name_of, names_of, read_words
 from tests.cli.conftest import SEQUENCES, TINY, Command, fasta, table
 
