@@ -231,24 +231,24 @@ def _easy_cluster(sequences: PackedLetters) -> dict[str, Any] | str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with the public data sets")
-    parser.add_argument("--sequences", type=int, default=2000, help="domains of which all pairs are aligned")
+    parser.add_argument("--sequences", type=int, default=2000, help="domains of which all pairs are aligned; 0: none")
     parser.add_argument("--proteins", type=int, default=50_000, help="proteins that are clustered; 0: none")
     parser.add_argument("--cache", type=Path, help="file that keeps the alignments of Biopython")
     parser.add_argument("--name", default="homology", help="of the result")
     asked = parser.parse_args()
-    texts = domains(asked.data, asked.sequences)
-    pairs, seconds = reference(texts, asked.cache)
-    facts: dict[str, Any] = {
-        "domains": {
+    facts: dict[str, Any] = {"load_of_the_machine_before": round(os.getloadavg()[0], 1)}
+    if asked.sequences:
+        texts = domains(asked.data, asked.sequences)
+        pairs, seconds = reference(texts, asked.cache)
+        facts["domains"] = {
             "sequences": len(texts),
             "pairs": len(pairs),
             "biopython_seconds_of_all_cores": round(seconds, 1),
-            "load_of_the_machine_before": round(os.getloadavg()[0], 1),
             "results": on_domains(texts, pairs),
         }
-    }
     if asked.proteins:
         facts["proteins"] = on_proteins(asked.data, asked.proteins)
+    facts["load_of_the_machine_after"] = round(os.getloadavg()[0], 1)
     write_report(
         asked.name,
         "similar pairs found, against all pairs aligned by Biopython; seconds and memory for many proteins",

@@ -45,9 +45,9 @@ def command(table: str, output: str | None, **settings: Any) -> None:
     Rows that cannot be used are counted, and marked in what is written.
     """
     from seqtrain.config import FinetuneConfig, read_config
-    from seqtrain.copies.files import refuse_same_file
     from seqtrain.errors import InputError
     from seqtrain.io.delimited import write_table
+    from seqtrain.io.outputs import check_output
     from seqtrain.recipes.check import CheckConfig, check_table
     from seqtrain.recipes.check_report import check_rows, sections
 
@@ -56,7 +56,7 @@ def command(table: str, output: str | None, **settings: Any) -> None:
     own = given({name: settings.pop(name) for name in _OF_CHECK})
     reading = read_config(FinetuneConfig, None, {"table": table, "bad_records": "drop", **settings})
     if output is not None:
-        refuse_same_file(as_source(table), as_source(output))
+        check_output(as_source(output), as_source(table))
     with StderrListener() as listener:
         checked = check_table(CheckConfig(table=reading, **own), listener)
     for heading, lines in sections(checked):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seqtrain.alphabet import Alphabet
 from seqtrain.errors import InputError
 from seqtrain.io.columns import PROVENANCE, Columns, is_missing
 from seqtrain.io.delimited import Table
@@ -100,7 +101,7 @@ def read_labeled(
     if isinstance(split, SplitFile):
         sets = split.matched(table.path, len(table), kept, [record.identifier for record in rows.records])
     elif split is not None:
-        sets = split.split(_splittable(table, rows, strata_of(kind, [row[0] for row in labels])), say)
+        sets = split.split(_splittable(table, rows, reader.alphabet, strata_of(kind, [row[0] for row in labels])), say)
     try:
         if split is None:
             sets = _split(table, columns, kind, rows, labels, seed, given=task is not None)
@@ -214,11 +215,12 @@ def _split(
     return split_from_column(cells, strata, seed, groups=groups)
 
 
-def _splittable(table: Table, rows: _Rows, strata: Strata) -> Splittable:
+def _splittable(table: Table, rows: _Rows, alphabet: Alphabet, strata: Strata) -> Splittable:
     return Splittable(
         place=table.path,
         identifiers=[record.identifier for record in rows.records],
         sequences=PackedLetters.from_sequences([record.letters for record in rows.records]),
+        alphabet=alphabet,
         originals=_sources(table, rows) if PROVENANCE[0] in table.columns else None,
         strata=strata if strata.names else None,
         column=lambda name: rows.cells(table, name),

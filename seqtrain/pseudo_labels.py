@@ -66,9 +66,14 @@ class Selection:
         return class_sizes.max() - class_sizes if self.balance else None
 
 
-def of_classes(task: Classification, shares: NDArray[np.float64], confidence: NDArray[np.float64]) -> Labelled:
-    """The class with the largest share of each record (N, C)."""
-    classes = shares.argmax(axis=1).astype(np.int64)
+def of_classes(
+    task: Classification,
+    shares: NDArray[np.float64],
+    confidence: NDArray[np.float64],
+    classes: NDArray[np.int64] | None = None,
+) -> Labelled:
+    """The class of each record: those given (N,), or the ones with the largest shares (N, C)."""
+    classes = shares.argmax(axis=1).astype(np.int64) if classes is None else classes
     labels = [[task.classes[index]] for index in classes.tolist()]
     return Labelled(labels=labels, classes=classes, confidence=confidence)
 
@@ -78,21 +83,23 @@ def of_outputs(
 ) -> Labelled:
     """What logits (N, K) say, and how sure they are.
 
-    For classes the confidence is the probability of the most probable one; for several labels that of the label that is
-    least sure, max(p, 1 - p); for numbers 1 - (standard deviation between the members of an ensemble) / (standard
-    deviation of the training labels), not below 0, the mean over several numbers.
+    Labels are those that are predicted, by the threshold of the task where it has one. For classes the confidence is
+    the probability of the one that is predicted; for several labels that of what is said of the label that is least
+    sure, p or 1 - p; for numbers 1 - (standard deviation between the members of an ensemble) / (standard deviation of
+    the training labels), not below 0, the mean over several numbers.
 
     Args:
         members: (M, N, K) of the M members of an ensemble; numbers have no confidence without.
     """
     values = task.values(outputs)
     if isinstance(task, Classification):
-        return of_classes(task, values, values.max(axis=1))
+        decided = task.decide(values)
+        return of_classes(task, values, values[np.arange(len(values)), decided], decided)
     if isinstance(task, MultiLabel):
         said = task.decide(values)
         chosen = [[name for name, kept in zip(task.classes, row, strict=True) if kept] for row in said]
         labels = [[task.separator.join(names)] for names in chosen]
-        return Labelled(labels=labels, classes=None, confidence=np.maximum(values, 1 - values).min(axis=1))
+        return Labelled(labels=labels, classes=None, confidence=np.where(said, values, 1 - values).min(axis=1))
     assert members is not None, "the recipe refuses a single network"
     spread = np.stack([task.values(each) for each in members]).std(axis=0) / np.array(task.scale)
     confidence = np.clip(1 - spread, 0, 1).mean(axis=1)

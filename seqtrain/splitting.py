@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from seqtrain.alphabet import PROTEIN, Alphabet
 from seqtrain.apportion import Groups, apportion, lonely
 from seqtrain.draws import fold as keyed
 from seqtrain.errors import InputError
@@ -33,6 +34,8 @@ class Splittable:
     """The file, for messages."""
     identifiers: Sequence[str]
     sequences: PackedLetters
+    alphabet: Alphabet = PROTEIN
+    """Of the sequences."""
     originals: Sequence[str] | None = None
     """For each record the name of what it is an augmented copy of, its own if of none; copies stay with originals."""
     strata: Strata | None = None
@@ -223,7 +226,7 @@ def _families(records: Splittable, by: Homology, say: Say) -> tuple[NDArray[np.i
     from seqtrain.homology import Similarity, homology_clusters
 
     similarity = Similarity(least_identity=by.identity, method=by.method)
-    found = homology_clusters(records.sequences, similarity, say=say)
+    found = homology_clusters(records.sequences, similarity, alphabet=records.alphabet, say=say)
     return found.family, found.made_how
 
 

@@ -52,6 +52,18 @@ def test_the_confidence_of_a_class_is_its_probability() -> None:
     np.testing.assert_allclose(found.confidence, [0.8, 0.9], atol=1e-6)
 
 
+def test_labels_are_those_that_are_predicted_where_there_is_a_threshold() -> None:
+    task = Classification(columns=("y",), classes=("a", "b"), threshold=(0.3,))
+    found = of_outputs(task, np.log(np.array([[0.6, 0.4], [0.9, 0.1]], np.float32)), None)
+    assert found.labels == [["b"], ["a"]] and found.classes is not None and found.classes.tolist() == [1, 0]
+    np.testing.assert_allclose(found.confidence, [0.4, 0.9], atol=1e-6)
+    several = MultiLabel(columns=("y",), classes=("a", "b"), separator=";", threshold=(0.2, 0.8))
+    p = np.array([[0.3, 0.7]])
+    said = of_outputs(several, np.log(p / (1 - p)).astype(np.float32), None)
+    assert said.labels == [["a"]]
+    np.testing.assert_allclose(said.confidence, [0.3], atol=1e-6)
+
+
 def test_the_confidence_of_several_labels_is_that_of_the_least_sure_one() -> None:
     task = MultiLabel(columns=("y",), classes=("a", "b", "c"), separator=";")
     p = np.array([[0.9, 0.2, 0.99], [0.1, 0.45, 0.01]])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seqtrain.alphabet import ALPHABETS
 from seqtrain.errors import InputError
 from seqtrain.letters import PackedLetters
 from seqtrain.split_ways import Group, Homology, Random, SplitBy, Stratified, read_split_by
@@ -45,6 +46,21 @@ def splittable(sequences: list[Any], labels: list[str] | None = None, **more: An
 
 
 RECORDS = splittable(relatives(40, 5), ["abc"[i // 5 % 3] for i in range(200)])
+
+
+@pytest.mark.parametrize("name", ["dna", "codon"])
+def test_relatives_are_judged_in_the_alphabet_of_the_records(name: str) -> None:
+    # As proteins, any DNA is like any other, and codons are letters that nothing is like.
+    rng, alphabet = np.random.default_rng(0), ALPHABETS[name]
+    sequences = [alphabet.pack(bytes(rng.choice(list(b"ACGT"), 90).astype(np.uint8))) for _ in range(30)]
+    near = [sequence.copy() for sequence in sequences[:10]]
+    for sequence in near:
+        sequence[3] = sequences[20][3]
+    records = splittable([*sequences, *near], alphabet=alphabet)
+    found = made(Homology(identity=0.5), records)
+    assert len(found.groups) == 30
+    sets = found.columns["set"]
+    assert (sets[:10] == sets[30:]).all()
 
 
 def made(by: SplitBy, records: Splittable = RECORDS, **options: Any) -> MadeSplit:

@@ -19,15 +19,6 @@ _LINE_LETTERS = 60
 _Item = TypeVar("_Item")
 
 
-def refuse_same_file(source: Source, output: Source) -> None:
-    """Raises InputError where the output is the input, under this name or another."""
-    if is_dash(source) or is_dash(output):
-        return
-    source, output = Path(source), Path(output)
-    if source.resolve() == output.resolve() or (source.exists() and output.exists() and source.samefile(output)):
-        raise InputError(f"{output}: is the input too, which would be lost; write to another file")
-
-
 def write_rows(output: Source, origin: str, header: Sequence[str], rows: Iterator[Sequence[str | int | float]]) -> None:
     """Write a table, see :func:`seqtrain.io.delimited.write_table`.
 

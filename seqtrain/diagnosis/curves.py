@@ -145,9 +145,10 @@ def judge_learning(curves: Curves, gain: Gain | None, labels_above_chance: float
     if curves.has_learnt and better:
         return fine(LEARNT, said, end)
     if gain is not None and not better:
+        how = "less" if gain.mean >= 0 else "more"
         said += (
-            f"; validation records lose {shown(gain.mean)} ± {shown(gain.error)} less than by the best answer that is "
-            "the same for all, which is not clearly better"
+            f"; validation records lose {shown(abs(gain.mean))} ± {shown(gain.error)} {how} than by the best answer "
+            f"that is the same for all, which is not{' clearly' if gain.mean >= 0 else ''} better"
         )
         if labels_above_chance is not None and labels_above_chance < _CLEARLY + 0.6:
             return warning(

@@ -72,7 +72,9 @@ def guess_of(objective: Objective, outputs: Tensor, prepared: Batch) -> tuple[fl
         known = f"{shown(_entropy(prepared.targets))} that of their frequencies here, and "
         return math.log(letters), f"{known}ln({letters})"
     if isinstance(objective, Distillation):
-        objective = objective.supervised
+        # By its own score: of what the teacher says, a loss of equal chances is as far from 0 as the teacher is sure.
+        score = objective.score(torch.zeros_like(outputs), prepared)
+        return float(score.loss) / float(score.count), "the loss of equal chances for all, or of the mean,"
     if not isinstance(objective, Supervised):
         return None, ""
     score = objective.score(torch.zeros_like(outputs), prepared)

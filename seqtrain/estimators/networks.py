@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from seqtrain.predict import Predictor
 
 _SEEDS = 2**31 - 1
-_KEPT = ("model", "task.json", "run.json", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl")
+_KEPT = ("model", "task.json", "run.json", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "debug.json")
 """Of a run directory; checkpoints and reports are left behind."""
 
 
@@ -114,6 +114,7 @@ class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
         """Finetune on the table in a folder, and leave a run beside it."""
         from seqtrain.config import FinetuneConfig, read_config
         from seqtrain.fitting import Silent
+        from seqtrain.recipes.diagnosis import diagnosis_of, subject_of
         from seqtrain.recipes.finetune import digests, train, write_inputs
         from seqtrain.recipes.finetuning import prepare_finetuning
         from seqtrain.run_record import finish_run, opened_run
@@ -131,6 +132,10 @@ class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
             raise InputError(f"settings: {repeated[0]} is decided by the estimator; set its own parameter instead")
         if further.get("members", 1) != 1:
             raise InputError("settings: members makes several networks; join estimators with VotingClassifier instead")
+        if sets := sorted({"split", "split_by", "fold"} & set(further)):
+            raise InputError(
+                f"settings: {sets[0]} names sets, and fit learns from all of X; give folds to cross_val_score"
+            )
         unknown = sorted(set(further) - set(FinetuneConfig.__dataclass_fields__))
         if unknown:
             raise InputError(f"settings: {unknown[0]!r} is no setting of seqtrain finetune; see its --help")
@@ -139,7 +144,8 @@ class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
         output = folder / "run"
         with opened_run(output, "finetune", job.config, digests(job), "", overwrite=False):
             write_inputs(output, job)
-            train(job, output, listener)
+            trained, outputs = train(job, output, listener)
+            diagnosis_of(subject_of(trained), output, listener, outputs=outputs)
             finish_run(output, {"sets": []})
 
     def _values(self, X: Any) -> NDArray[np.float64]:
@@ -224,13 +230,16 @@ class SequenceClassifier(ClassifierMixin, _SequenceNetwork):  # type: ignore[mis
         return values[:, [column[str(name)] for name in self.classes_.tolist()]]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(N,) sequences -> (N,) the most probable classes.
+        """(N,) sequences -> (N,) the most probable classes, or those by the threshold in ``settings``.
 
         Raises:
             ValueError: something that is not a sequence.
         """
-        probabilities = self.predict_proba(X)
-        found: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        values = self._values(X)
+        task: Any = self._predictor.task
+        place_of = {str(name): place for place, name in enumerate(self.classes_.tolist())}
+        places = np.array([place_of[name] for name in task.classes])
+        found: NDArray[Any] = self.classes_[places[task.decide(values)]]
         return found
 
 

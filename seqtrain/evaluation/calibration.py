@@ -72,15 +72,18 @@ class Reliability:
         error = f"calibration error (ECE) {self.expected_calibration_error:.3f}"
         said, right = self.mean_confidence, self.share_right
         if not self.miscalibrated:
-            return f"{self.test_set}: probabilities are what they say, {error}, {self.chance_error:.3f} by chance"
+            return (
+                f"{self.test_set}: nothing speaks against the probabilities ({error}, up to {self.chance_error:.3f} by "
+                "chance)"
+            )
         off = abs(said - right) > self.expected_calibration_error / 2
         how = "off, now too high and now too low" if not off else "too sure" if said > right else "not sure enough"
         if self.of_labels and off:
             how = "too high" if said > right else "too low"
-        next_move = "; --calibrate temperature would correct most of it" if self.temperature is None else ""
+        next_move = "; --calibrate temperature may mend it" if self.temperature is None else ""
         return (
             f"{self.test_set}: probabilities are {how}: {said:.2f} on average where {right:.2f} "
-            f"{'hold' if self.of_labels else 'is right'} ({error}, {self.chance_error:.3f} by chance){next_move}"
+            f"{'hold' if self.of_labels else 'is right'} ({error}, up to {self.chance_error:.3f} by chance){next_move}"
         )
 
     def as_plain(self) -> dict[str, Any]:

@@ -122,17 +122,16 @@ class Leakage:
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str | int | float, ...]]]:
         """Header and rows of the strata, for a report: the main metric with its interval where there is one."""
-        header = ("set", "nearest training record", "records", *((self.metric, "low", "high") if self.metric else ()))
+        ends_shown = any(self.metric in each.intervals for each in self.strata)
+        header = ("set", "nearest training record", "records", *((self.metric,) if self.metric else ()))
+        header += ("95 % from", "to") if ends_shown else ()
         rows: list[tuple[str | int | float, ...]] = []
         for each in self.strata:
             cells: tuple[str | int | float, ...] = (each.test_set, each.name, each.num_records)
             if self.metric:
                 value, ends = each.metrics.get(self.metric), each.intervals.get(self.metric)
-                cells += (
-                    "" if value is None else _rounded(value),
-                    *map(_rounded, ends or ()),
-                    *([""] * 2)[len(ends or ()) :],
-                )
+                cells += ("" if value is None else _rounded(value),)
+                cells += tuple(map(_rounded, ends)) if ends else ("", "") if ends_shown else ()
             rows.append(cells)
         return header, rows
 

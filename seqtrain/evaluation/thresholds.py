@@ -38,7 +38,10 @@ class Threshold:
         """The threshold, and what it gains."""
         counted = f"{self.num_records:,} validation {noun}{'s' * (self.num_records != 1)}"
         score, half = f"{self.score:.3f}", f"{self.score_at_half:.3f}"
-        return f"threshold {self.value:.3g} for {RULE_TITLES[self.rule]} {score} on {counted}; 0.5 would give {half}"
+        value = f"{self.value:.3g}"
+        if value == "0.5" and self.value != 0.5:
+            value = f"{self.value:.6g}"  # or it would seem that 0.5 is better than 0.5
+        return f"threshold {value} for {RULE_TITLES[self.rule]} {score} on {counted}; 0.5 would give {half}"
 
 
 def read_threshold(text: str) -> Rule | float:

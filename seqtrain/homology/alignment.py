@@ -21,6 +21,8 @@ LONGEST = (1 << _FIELD) - 1
 """Letters of a sequence that can be aligned; BLOSUM62 scores of such a one would also still fit."""
 _CELLS_AT_ONCE = 1 << 15
 """Of an anti-diagonal over all pairs of a block: seven arrays of so many int64 stay in the cache of a core."""
+_CELLS_IN_BAND = 1 << 13
+"""The same in a band, the arrays of which are much longer than what is computed at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +77,8 @@ def local_alignments(
         band=band,
     )
     best = np.zeros(len(starts), np.int64)
-    # Pairs of nearly the same shape go together, since a block is as large as its largest pair.
-    order = np.lexsort((sides.width, sides.height))
     with ThreadPoolExecutor(threads) as pool:
-        blocks = _blocks(sides, order)
+        blocks = _blocks(sides)
         for block, keys in in_order(pool, lambda block: (block, _block(sides, block, scoring)), blocks, threads + 1):
             best[block] = keys
     return Alignments(score=best >> 2 * _FIELD, identical=(best >> _FIELD) & LONGEST, covered=best & LONGEST)
@@ -105,17 +105,20 @@ def _check_lengths(first: PackedLetters, second: PackedLetters) -> None:
         )
 
 
-def _blocks(sides: _Sides, order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Pairs of similar shape, as many as are aligned together."""
-    height, width = sides.height[order], sides.width[order]
+def _blocks(sides: _Sides) -> Iterator[NDArray[np.int64]]:
+    """Pairs of nearly the same shape, as many as are aligned together: a block is as large as its largest pair."""
+    # Heights that differ by a tenth are one: else the widths of neighbours would differ at random.
+    tenths = np.floor(np.log(np.maximum(sides.height, 1)) / np.log(1.1)).astype(np.int64)
+    order = np.lexsort((sides.width, tenths) if sides.offset is None else (sides.height,))
+    tenths, height, width = tenths[order], sides.height[order], sides.width[order]
     first = 0
     while first < len(order):
-        tall, wide = int(height[first]), int(width[first])
-        along = tall if sides.offset is None else min(tall, sides.band)
-        last = first + max(1, _CELLS_AT_ONCE // max(along, 1))
-        alike = height[first:last] <= tall * 1.1 + 4
         if sides.offset is None:
-            alike &= width[first:last] <= wide * 1.25 + 8
+            last = first + max(1, _CELLS_AT_ONCE // max(int(height[first]), 1))
+            alike = (tenths[first:last] == tenths[first]) & (width[first:last] <= width[first] * 1.25 + 8)
+        else:
+            last = first + max(1, _CELLS_IN_BAND // max(min(int(height[first]), sides.band), 1))
+            alike = height[first:last] <= height[first] * 1.1 + 4
         last = first + (int(alike.argmin()) if not alike.all() else len(alike))
         yield order[first:last]
         first = last

@@ -19,6 +19,8 @@ from seqtrain.letters import PackedLetters
 _ALL_CELLS = 50_000_000_000
 """Cells of all alignments up to which all pairs are aligned: 2,000 sequences of 150 letters, 3 minutes of a core."""
 _ALL_PAIRS = 5_000_000
+_SAID_CELLS = 1e9
+"""Cells from which on it is said that alignments begin: some seconds of a core."""
 _LARGE = 60_000_000
 """Letters from which on MMseqs2 is preferred where it is installed: words that are frequent are compared with fewer of
 their like from about 40 M letters on."""
@@ -65,7 +67,7 @@ def proposed(
         if say is not None:
             say(f"looking for words in common among {pairs:,} pairs of sequences")
         found = _by_words(queries, targets, judge)
-    if say is not None:
+    if say is not None and cells * len(found) > _SAID_CELLS * pairs:
         say(f"aligning {len(found):,} of {pairs:,} pairs of sequences: {found.how}")
     return found
 

@@ -73,11 +73,11 @@ class Diagonals:
 
 @cache
 def words_of(alphabet: Alphabet) -> Words:
-    """Proteins: 6 of 8 letters in Murphy's 10 groups, a million words; nucleotides: 11 letters in a row; codons: 3.
+    """Proteins: words of 4 to 6 letters of Murphy's 10 groups; nucleotides: of 8 or 11 in a row; codons: of 3.
 
     The scores were chosen on 60 proteins against 50,000 of many genomes: of 316 homologs that MMseqs2 finds at its
-    highest sensitivity (E < 10^-6, 30 % identity) 95 % have two words on a diagonal, and as many a stretch of 40 and of
-    0.12 per letter of the shorter one, for 52 of which per protein an alignment is tried.
+    highest sensitivity (E < 10^-6, 30 % identity) 95 % have two words of the last pattern on a diagonal, and as many a
+    stretch there of 40 and of 0.12 per letter of the shorter one, as have 52 pairs per protein.
     """
     classes = np.full(256, 255, np.uint8)
     if alphabet.name == "protein":
@@ -102,7 +102,6 @@ class _Index:
 
     asked: NDArray[np.int32]
     """(T,) the word that begins at each letter of the queries, -1 where none does."""
-
     first: NDArray[np.int64]
     """(words + 1,) where each word's occurrences begin."""
     owned: NDArray[np.int64]
@@ -184,17 +183,15 @@ def _index(
 ) -> _Index:
     number = words.num_classes ** pattern.count("1")
     asked = _words(queries.letters, queries.boundaries, words, pattern)
-    codes = asked if queries is targets else _words(targets.letters, targets.boundaries, words, pattern)
-    places = np.flatnonzero(codes >= 0)
-    order = places[np.argsort(codes[places], kind="stable")]
-    owner = np.repeat(np.arange(len(targets)), targets.lengths)[order]
-    owned = codes[order].astype(np.int64) * len(targets) + owner
-    # Repeats within a sequence: their matches would lie on as many diagonals as there are pairs of them.
-    leads = np.flatnonzero(np.diff(owned, prepend=-1))
-    kept = np.arange(len(order)) - np.repeat(leads, np.diff(leads, append=len(order))) < _REPEATS
-    order, owner, owned = order[kept], owner[kept], owned[kept]
+    order, owner = _occurrences(asked, queries)
+    fewer = np.full_like(asked, -1)
+    fewer[order] = asked[order]
+    codes = asked
+    if queries is not targets:
+        codes = _words(targets.letters, targets.boundaries, words, pattern)
+        order, owner = _occurrences(codes, targets)
     there = np.bincount(codes[order], minlength=number)
-    wanted = np.bincount(asked[asked >= 0], minlength=number)
+    wanted = np.bincount(fewer[fewer >= 0], minlength=number)
     by_chance = _by_chance(queries, targets, words, pattern)
     each_once = 2 if queries is targets else 1
     budget = min(each_once * _MOST_HITS, max(each_once * _FAMILY_HITS, 3 * num_patterns * by_chance)) / num_patterns
@@ -202,13 +199,27 @@ def _index(
     while most > 8 and float(wanted.astype(np.float64) @ np.minimum(there, most)) > budget:
         most = most * 3 // 4
     return _Index(
-        asked=asked,
+        asked=fewer,
         first=np.concatenate([[0], np.cumsum(there)]),
-        owned=owned,
+        owned=codes[order].astype(np.int64) * len(targets) + owner,
         packed=(owner << 2 * bits) + ((order - targets.boundaries[owner]) << bits),
         bits=bits,
         most=most,
     )
+
+
+def _occurrences(codes: NDArray[np.int32], sequences: PackedLetters) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places (M,) where words begin, by word, then by place, and the sequence of each.
+
+    Of the repeats of a word in a sequence only the first ones: their matches would lie on as many diagonals as there
+    are pairs of them.
+    """
+    places = np.flatnonzero(codes >= 0)
+    order = places[np.argsort(codes[places], kind="stable")]
+    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)[order]
+    leads = np.flatnonzero((np.diff(codes[order], prepend=-1) != 0) | (np.diff(owner, prepend=-1) != 0))
+    kept = np.arange(len(order)) - np.repeat(leads, np.diff(leads, append=len(order))) < _REPEATS
+    return order[kept], owner[kept]
 
 
 def _by_chance(queries: PackedLetters, targets: PackedLetters, words: Words, pattern: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -22,11 +22,13 @@ from seqtrain.io.delimited import Table, read_table, unique_names, write_table
 from seqtrain.io.inputs import Input, read_input
 from seqtrain.io.ledger import Ledger
 from seqtrain.io.records import BadRecords, Long, RawRecord, Record, RecordReader, nucleotide_fraction
+from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData, read_labeled
 from seqtrain.predict import Predictor, load_run_or_model
 from seqtrain.recipes.calibration import reliability_of
 from seqtrain.recipes.chosen_split import chosen_split, warn_of_other_rows, without_own_sets
 from seqtrain.recipes.networks import describe
+from seqtrain.recipes.own_table import sets_of_rows
 from seqtrain.recipes.uncertainty import (
     all_uncertainties,
     num_answers,
@@ -183,7 +185,22 @@ def evaluate_file(
         sets = {name: data.split.indices(name) for name in sorted(set(data.split.sets.tolist()))}
         if "train" in sets:
             listener.say("train: if the run was trained on these records, their score says nothing about new ones")
+    _say_seen(run, data, {name: records for name, records in sets.items() if name != "train"}, listener)
     return [_evaluated(name, data, outputs, records, uncertainty, listener) for name, records in sets.items()]
+
+
+def _say_seen(run: Run, data: LabeledData, sets: Mapping[str, NDArray[np.int64]], listener: Listener) -> None:
+    """Say of which records a score is hopeful, where this is the table that the run was made of: other splits are."""
+    before = sets_of_rows(run.folder, data.table.path)
+    for name, records in sets.items():
+        rows = data.rows[records].tolist()
+        learnt, chose = (sum(before.get(row) == each for row in rows) for each in (TRAIN, VALID))
+        if learnt:
+            listener.say(
+                f"{name}: the run was trained on {learnt:,} of these {len(rows):,} records"
+                + (f", and {chose:,} chose its weights" if chose else "")
+                + ": the score says little about new ones"
+            )
 
 
 def _evaluated(

@@ -23,7 +23,7 @@ from seqtrain.copies.entries import (
     usable_entries,
     without_internal_stops,
 )
-from seqtrain.copies.files import refuse_same_file, write_records, write_rows
+from seqtrain.copies.files import write_records, write_rows
 from seqtrain.copies.forms import FastaForm, Form, Identifiers, Spelling, TableForm
 from seqtrain.copies.plan import Plan, read_plan
 from seqtrain.errors import InputError
@@ -31,6 +31,7 @@ from seqtrain.io.columns import TRANSLATED_FROM
 from seqtrain.io.compressed import Source, shown
 from seqtrain.io.inputs import Input, read_input
 from seqtrain.io.ledger import Ledger
+from seqtrain.io.outputs import check_output
 from seqtrain.io.protected_positions import Ranges, last_position, read_ranges
 from seqtrain.io.records import BadRecords, RecordReader, find_alphabet
 from seqtrain.io.splits import TRAIN, set_of
@@ -78,7 +79,7 @@ def augment_file(source: Source, output: Source, config: AugmentConfig, listener
     Raises:
         InputError: words, options or input that cannot be used, or an output that cannot be written.
     """
-    refuse_same_file(source, output)
+    check_output(output, source)
     job = _job(source, config, listener)
     if isinstance(job.form, TableForm):
         write_rows(output, job.name, job.form.header, job.written(job.form))

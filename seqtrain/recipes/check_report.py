@@ -52,10 +52,10 @@ def _equal(checked: Checked) -> list[str]:
     clashing = np.unique(first[checked.conflicting])
     named = f": {names_of(data, clashing.tolist())}" if len(clashing) else ""
     if checked.spread is None:
-        lines.append(f"{len(clashing):,} of these sequences have different labels{named}")
+        lines.append(f"{_of(len(clashing), 'of these sequences')} different labels{named}")
         return lines
     spread = checked.spread
-    lines.append(f"{len(clashing):,} of these sequences have numbers a standard deviation or more apart{named}")
+    lines.append(f"{_of(len(clashing), 'of these sequences')} numbers a standard deviation or more apart{named}")
     if not np.isnan(spread.within):
         lines.append(
             f"numbers of equal sequences have a standard deviation of {spread.within:.3g}, all have "
@@ -73,13 +73,17 @@ def _near(checked: Checked) -> list[str]:
     if not pairs:
         return [f"no two different sequences have {least} or more"]
     involved = len(np.unique(np.concatenate([checked.near.first, checked.near.second])))
-    lines = [f"{pairs:,} pairs of different sequences have {least} or more, among {involved:,} sequences"]
+    lines = [f"{_of(pairs, 'pair' if pairs == 1 else 'pairs')} {least} or more, among {involved:,} different sequences"]
     clashing = np.unique(checked.first[checked.near_conflicting])
     named = f": {names_of(checked.data, clashing.tolist())}" if len(clashing) else ""
     if checked.data.task.per_residue:
         return lines
     what = "numbers two standard deviations or more apart" if checked.spread else "another label"
-    return [*lines, f"{len(clashing):,} of these have a near duplicate with {what}{named}"]
+    return [*lines, f"{_of(len(clashing), 'of these')} a near duplicate with {what}{named}"]
+
+
+def _of(count: int, whom: str) -> str:
+    return f"{count:,} {whom} {'has' if count == 1 else 'have'}"
 
 
 def _doubtful(checked: Checked) -> list[str]:
@@ -100,7 +104,7 @@ def _doubtful(checked: Checked) -> list[str]:
         f"{trial.right:.0%} of what it named was such a label"
     )
     lines.append(
-        f"{len(order):,} of {len(data.store):,} labels are doubtful"
+        f"{len(order):,} of {len(data.store):,} labels {'is' if len(order) == 1 else 'are'} doubtful"
         + (", the most doubtful first:" if len(order) else "")
     )
     for index in order[:_SHOWN].tolist():

@@ -193,6 +193,7 @@ def _settle(config: FinetuneConfig, given: Input, origin: Origin | None) -> Fine
         head_learning_rate=config.head_learning_rate or 2 * peak_rate(config.learning_rate or rate),
         dropout=_HEAD_DROPOUT if config.dropout is None else config.dropout,
         num_evaluations=config.num_evaluations or 10,
+        calibrate=None if config.calibrate == "none" else config.calibrate,
     )
 
 

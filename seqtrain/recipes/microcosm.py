@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seqtrain.alphabet import Alphabet
 from seqtrain.config import FinetuneConfig, read_config
-from seqtrain.copies.files import refuse_same_file, write_records, write_rows
+from seqtrain.copies.files import write_records, write_rows
 from seqtrain.errors import InputError
 from seqtrain.evaluation.variant_distance import common_wild_type
 from seqtrain.families import Families, read_families
@@ -24,6 +24,7 @@ from seqtrain.io.delimited import Table
 from seqtrain.io.fasta import read_fasta
 from seqtrain.io.inputs import read_input
 from seqtrain.io.ledger import Ledger
+from seqtrain.io.outputs import check_output
 from seqtrain.io.records import BadRecords, RawRecord, RecordReader, find_alphabet
 from seqtrain.io.splits import set_of
 from seqtrain.labeled import LabeledData
@@ -90,7 +91,7 @@ def write_microcosm(config: MicrocosmConfig, output: Source, listener: Listener)
         raise InputError(f"--records {config.records}: give at least 1")
     Similarity(least_identity=config.identity)  # refuses what is out of range before anything is read
     source = Path(config.source)
-    refuse_same_file(source, output)
+    check_output(output, source)
     table = read_input(source, sequence_column=config.sequence_column).table
     chosen = (
         _of_fasta(config, source, output, listener) if table is None else _of_table(config, table, output, listener)

@@ -19,6 +19,7 @@ from seqtrain.io.ledger import Ledger
 from seqtrain.io.records import Record, RecordReader
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.run import Run, load_run, settings_of_run
+from seqtrain.run_record import DAMAGED, RECORD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,17 @@ def own_table(
         weights=[weights[row].strip() for row in rows],
         texts=[table.column(columns.sequence)[row] for row in rows],
     )
+
+
+def sets_of_rows(folder: Path, table: str) -> dict[int, str]:
+    """Which set of a run each row of a table was in, from 0; empty for a table or a run of which that is not known."""
+    try:
+        facts = json.loads((folder / RECORD).read_text(encoding="utf-8"))["facts"]
+        split = read_table(folder / "split.csv")
+        sets = {int(row) - 1: name for row, name in zip(split.column("row"), split.column("set"), strict=True)}
+        return sets if sha256_of(Path(table)) in facts.values() else {}
+    except (InputError, OSError, *DAMAGED):
+        return {}
 
 
 def _found(folder: Path, moved_to: str | None) -> Table:

@@ -16,6 +16,7 @@ from seqtrain.evaluation.metrics import spearman
 from seqtrain.fitting import Listener
 from seqtrain.io.compressed import Source
 from seqtrain.io.delimited import unique_names, write_table
+from seqtrain.io.outputs import check_output
 from seqtrain.io.run_directory import write_text_atomically
 from seqtrain.recipes.score_job import ScoreConfig, ScoreJob, prepare_scoring
 from seqtrain.score.heat_map import heat_map
@@ -50,6 +51,7 @@ def score_file(config: ScoreConfig, output: Source, listener: Listener) -> dict[
     Raises:
         InputError: a run without a language model head, wild types or mutations that cannot be used; by place.
     """
+    check_output(output)
     job = prepare_scoring(config, listener)
     gathered = _Gathered({name: _nothing(job, letters) for name, letters in job.wild_types.items()})
     header, rows = _table(job, gathered, listener)

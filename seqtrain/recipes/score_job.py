@@ -16,6 +16,7 @@ from seqtrain.fitting import Listener
 from seqtrain.inference import InferenceConfig
 from seqtrain.io.columns import is_missing
 from seqtrain.io.delimited import Table, read_table
+from seqtrain.io.outputs import check_output
 from seqtrain.recipes.networks import describe
 from seqtrain.score.language_model import LanguageModel, load_language_model
 from seqtrain.score.methods import Method
@@ -97,9 +98,8 @@ def prepare_scoring(config: ScoreConfig, listener: Listener) -> ScoreJob:
         raise InputError("--measured: is a column of --mutations, and --all-singles has no table; leave it out")
     if config.heat_map is not None and not config.heat_map.lower().endswith(".svg"):
         raise InputError(f"--heat-map {config.heat_map}: is drawn as SVG; end the name in .svg")
-    # A missing folder would otherwise be found after hours of computing, when the picture is written.
-    if config.heat_map is not None and not (folder := Path(config.heat_map).absolute().parent).is_dir():
-        raise InputError(f"--heat-map {config.heat_map}: there is no folder {folder}; make it first")
+    if config.heat_map is not None:
+        check_output(config.heat_map, option="--heat-map")
     methods = _methods(config.methods)
     run = load_language_model(Path(config.run))
     wild_types, ledger = read_wild_types(Path(config.wild_types), run.alphabet, run.folder)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.copies.files import refuse_same_file
 from seqtrain.errors import InputError
 from seqtrain.io.columns import PROVENANCE, Columns, find_columns, infer_task_kind
 from seqtrain.io.compressed import Source, is_dash
 from seqtrain.io.delimited import Table
 from seqtrain.io.inputs import read_input
 from seqtrain.io.ledger import Ledger
+from seqtrain.io.outputs import check_output
 from seqtrain.io.records import BadRecords, Record, RecordReader, find_alphabet
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.io.split_file import MADE_HOW, MADE_OF, facts_beside, write_split
@@ -27,6 +28,7 @@ from seqtrain.splitting import MadeSplit, Splittable, Splitting
 from seqtrain.strata import Strata, strata_of
 
 _SHOWN_STRATA = 12
+_NAMED = 4
 _SAMPLED = 1000
 
 
@@ -68,7 +70,7 @@ def split_file(source: Path, output: Source, config: SplitConfig, listener: Saye
     """
     if is_dash(source):
         raise InputError("-: the file is read again when it is trained on; standard input cannot be split, name a file")
-    refuse_same_file(source, output)
+    check_output(output, source)
     read = _read(source, config, listener)
     made = config.splitting(read.splittable, listener.say)
     for line in summary(read.splittable, made, config.splitting):
@@ -85,7 +87,9 @@ def split_file(source: Path, output: Source, config: SplitConfig, listener: Saye
     write_split(output, read.rows, read.splittable.identifiers, made.columns, facts)
     if not is_dash(output):
         fold = " --fold 1" if config.splitting.num_folds else ""
-        use = f": seqtrain finetune {source} --split {output}{fold}" if read.table is not None else ""
+        target = f" --target {quote(config.target)}" if config.target is not None else ""
+        use = f"; train with  seqtrain finetune {quote(str(source))}{target} --split {quote(str(output))}{fold}"
+        use = use if read.table is not None else ""
         listener.say(f"wrote {output}, and {facts_beside(Path(output))} on how it was made{use}")
     return made
 
@@ -109,7 +113,7 @@ def _read(source: Path, config: SplitConfig, listener: Sayer) -> _Read:
         raise InputError(f"{source}: no usable records are left of {len(judged):,}; see what was dropped above")
     records = [judged[row] for row in rows.tolist()]
     strata = None if table is None else _strata(table, rows, config, listener)
-    return _Read(_splittable(source, table, records, rows, strata), rows, table)
+    return _Read(replace(_splittable(source, table, records, rows, strata), alphabet=alphabet), rows, table)
 
 
 def _splittable(
@@ -212,10 +216,16 @@ def _worst(strata: Strata, sets: NDArray[np.str_]) -> str:
     shares = {name: held / max(held.sum(), 1) for name, held in _amounts(strata, sets).items()}
     name = max(shares, key=lambda each: float(np.abs(shares[each] - everywhere).max()))
     worst = int(np.abs(shares[name] - everywhere).argmax())
-    lacking = {each: int((held == 0).sum()) for each, held in _amounts(strata, sets).items() if (held == 0).any()}
+    lacking = {each: np.flatnonzero(held == 0) for each, held in _amounts(strata, sets).items() if (held == 0).any()}
     words = f"; share furthest off: {strata.names[worst]!r} is {shares[name][worst]:.1%} of {name}"
     words += f", {everywhere[worst]:.1%} of all"
-    return words + "".join(f"; {count:,} of {len(everywhere):,} are not in {each}" for each, count in lacking.items())
+    return words + "".join(f"; {each} has no {_names(strata, absent)}" for each, absent in lacking.items())
+
+
+def _names(strata: Strata, absent: NDArray[np.int64]) -> str:
+    """The first of them by name, and how many more there are."""
+    more = f" and {len(absent) - _NAMED:,} more of {len(strata.names):,}" if len(absent) > _NAMED else ""
+    return ", ".join(repr(strata.names[i]) for i in absent[:_NAMED].tolist()) + more
 
 
 def _table(strata: Strata, sets: NDArray[np.str_]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from seqtrain.recipes.finetuning import outputs_of
 from seqtrain.recipes.teachers import Teacher
 from seqtrain.scoring import MAIN_METRIC, Scored, rows_of, score_set
 from seqtrain.spans import Spans
+from seqtrain.tasks import as_trained
 from seqtrain.training import LoopConfig, Precision, autocast
 
 _ROUNDS = 3
@@ -40,6 +41,8 @@ class Kept:
     low: float
     """95 % interval of the difference, student less teacher, by paired bootstrap."""
     high: float
+    at_half: bool = False
+    """The student has a threshold, and stands here with what it would decide at 0.5, as the teacher does."""
 
     @property
     def share(self) -> float | None:
@@ -49,8 +52,9 @@ class Kept:
     def words(self) -> str:
         """Both scores, their difference, and the share."""
         share = "" if self.share is None else f", {self.share:.1%} of the teacher's"
+        name = f"{self.name}, both deciding at 0.5" if self.at_half else self.name
         return (
-            f"{self.name}: {self.metric} {self.student:.3f} of the student, {self.teacher:.3f} of the teacher "
+            f"{name}: {self.metric} {self.student:.3f} of the student, {self.teacher:.3f} of the teacher "
             f"(difference {self.low:+.3f} to {self.high:+.3f}){share}"
         )
 
@@ -93,15 +97,25 @@ def beside_teacher(
     own = teacher.at_temperature(1.0)
     said = own.task.values(outputs_of(own, own.task, examples, loop))
     metric, found, kept = MAIN_METRIC[type(data.task)], [], []
+    # Neither by temperatures nor by thresholds: those of one network say nothing of what another answers.
+    plain, at_half = as_trained(data.task), bool(getattr(data.task, "threshold", ()))
     for each in scored:
         records = data.split.indices(each.name)
         values = said[rows_of(data.task, data, records)]
-        again = score_set(each.name, data.task, data, outputs, records, baselines={TEACHER: values}, seed=loop.seed)
+        again = score_set(each.name, plain, data, outputs, records, baselines={TEACHER: values}, seed=loop.seed)
         found.append(replace(each, baselines={**each.baselines, **again.baselines}))
         low, high = (again.lead.low, again.lead.high) if again.lead else (float("nan"), float("nan"))
         theirs = again.baselines[TEACHER][metric]
         kept.append(
-            Kept(name=each.name, metric=metric, student=each.metrics[metric], teacher=theirs, low=low, high=high)
+            Kept(
+                name=each.name,
+                metric=metric,
+                student=again.metrics[metric],
+                teacher=theirs,
+                low=low,
+                high=high,
+                at_half=at_half,
+            )
         )
     return found, kept
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from seqtrain.alphabet import PROTEIN
 from seqtrain.augment.profile_alignment import read_alignment
-from seqtrain.copies.files import refuse_same_file, write_records, write_rows
+from seqtrain.copies.files import write_records, write_rows
 from seqtrain.draws import fold
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener
@@ -23,6 +23,7 @@ from seqtrain.io.compressed import Source, is_dash, open_bytes
 from seqtrain.io.fasta import FastaRecord, read_fasta
 from seqtrain.io.inputs import read_input
 from seqtrain.io.ledger import Ledger
+from seqtrain.io.outputs import check_output
 from seqtrain.io.records import BadRecords, RecordReader, find_alphabet, read_fasta_files
 from seqtrain.recipes.synthetic_table import Row, SyntheticTable
 
@@ -77,7 +78,7 @@ def synthesize_file(source: Source, output: Source, config: SynthesizeConfig, li
     _check(config)
     if is_dash(source):
         raise InputError("-: the input is read more than once, which standard input does not allow; name a file")
-    refuse_same_file(source, output)
+    check_output(output, source)
     path = Path(source)
     with open_bytes(path) as stream:
         is_alignment = stream.peek(16).lstrip().startswith(_ALIGNMENTS)

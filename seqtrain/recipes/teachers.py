@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +18,8 @@ from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
 from seqtrain.losses import CosineDistance, PairwiseRanking, Quantized
 from seqtrain.models.network import Network
+from seqtrain.recipes.own_table import sets_of_rows
 from seqtrain.run import Run, load_run, settings_of_run
-from seqtrain.run_record import DAMAGED, RECORD
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
 from seqtrain.training import Precision, autocast
 
@@ -238,15 +236,7 @@ class Teacher(nn.Module):
 
 def num_seen(teacher: TeacherRun, data: LabeledData) -> int:
     """Held-out records of a table that a teacher of the same table was trained on, as far as its folder can tell."""
-    folder = teacher.run.folder
-    try:
-        facts = json.loads((folder / RECORD).read_text(encoding="utf-8"))["facts"]
-        with (folder / "split.csv").open(encoding="utf-8", newline="") as file:
-            sets = {int(row["row"]) - 1: row["set"] for row in csv.DictReader(file)}
-    except (OSError, *DAMAGED):
-        return 0
-    if sha256_of(Path(data.table.path)) not in facts.values():
-        return 0
+    sets = sets_of_rows(teacher.run.folder, data.table.path)
     held_out = data.rows[data.split.sets != TRAIN].tolist()
     return sum(sets.get(row) == TRAIN for row in held_out)
 

@@ -29,6 +29,8 @@ from seqtrain.tune.study import Row, SharedStudy
 if TYPE_CHECKING:
     from seqtrain.recipes.tune_setting import Search
 
+_FEW = 20
+"""Trials below which it is said that importances are guessed."""
 _RESAMPLED_ROWS = 5_000_000
 _RESAMPLES = (20, 200)
 _MOST_SLICES = 12
@@ -96,7 +98,7 @@ def write_tuning(
         sections.append(
             Section(
                 title="What decided",
-                sentences=(_importance_words(found, search.judge.metric),),
+                sentences=(_importance_words(found, search.judge.metric, _count(rows, "finished")),),
                 tables=(Table(header=header, rows=tuple((name, round(value, 3)) for name, value in found.items())),),
                 note=f"By {how} over the finished trials. From few trials it is a guess.",
             )
@@ -288,9 +290,10 @@ def _settings_words(row: Row) -> str:
     return ", ".join(f"{name} {short(value)}" for name, value in row.settings.items())
 
 
-def _importance_words(found: Mapping[str, float], metric: str) -> str:
+def _importance_words(found: Mapping[str, float], metric: str, finished: int) -> str:
     name, share = next(iter(found.items()))
-    return f"The {metric} depended most on {name} ({share:.0%} of what the settings decided)."
+    guess = f"Guessed from {finished} trials: the" if finished < _FEW else "The"
+    return f"{guess} {metric} depended most on {name} ({share:.0%} of what the settings decided)."
 
 
 def _count(rows: Sequence[Row], state: str) -> int:

@@ -52,7 +52,7 @@ def uncertainty_words(run: Run, answers: int) -> str:
     """Whose answers are compared."""
     if isinstance(run.network, Ensemble):
         return f"uncertainty: by the spread of the {answers} members"
-    return f"uncertainty: by {answers} answers of the network with its dropout on, the predictions without"
+    return f"uncertainty: by {answers} answers of the network with its dropout on; predictions are made without"
 
 
 def uncertainty_header(task: Task) -> list[str]:

@@ -46,14 +46,17 @@ def with_field(setting: str, words: Any, field: str, value: Value) -> str:
         InputError: a setting that is not said, so that nobody knows what the field would be of.
     """
     said = words if words is not None else _UNSAID.get(setting)
+    if setting == "lora" and words is not None:
+        said = f"lora:{words.removeprefix('lora:')}"  # the only words that are told without a name
     if said is None:
         raise InputError(f"{setting}.{field}: of what? give --{setting.replace('_', '-')}, or vary {setting}, too")
     return f"{said}{',' if ':' in said else ':'}{field}={text_of(value)}"
 
 
 def has_field(words: str | None, field: str) -> bool:
-    """Whether words say a field."""
-    parts = (words or "").partition(":")[2].split(",")
+    """Whether words say a field; those of adapters have no name before them."""
+    name, colon, told = (words or "").partition(":")
+    parts = (told if colon else name).split(",")
     return any(part.partition("=")[0].strip() == field for part in parts)
 
 

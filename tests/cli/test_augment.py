@@ -504,7 +504,7 @@ def test_paths_that_are_not_what_they_should_be(command: Command, inputs: Path, 
     command("augment", source, tmp_path / "out.csv", *words).refused("out.csv", "is FASTA", "name it .fasta")
     command("augment", inputs / "classes.csv", tmp_path / "out.fa.gz", *words).refused("out.fa.gz", "is a table")
     command("augment", inputs / "classes.csv", tmp_path / "x.parquet", *words).refused("x.parquet", "name it .csv")
-    command("augment", source, tmp_path / "nowhere" / "x.fasta", *words).refused("nowhere", "cannot be written")
+    command("augment", source, tmp_path / "nowhere" / "x.fasta", *words).refused("nowhere", "there is no folder")
     command("augment", source, tmp_path, *words).refused(tmp_path, "folder")
     command("augment", tmp_path / "inn.fasta", "-", *words).refused("no such file", "did you mean", source)
     command("augment", source, *words).refused("IN and OUT", "augment --help")

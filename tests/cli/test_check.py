@@ -43,7 +43,7 @@ def test_what_was_planted_is_found_and_every_row_comes_out(classes: Path, tmp_pa
     done = command("check", classes, "-o", out)
     assert done.code == 0, done.err
     assert "5 records have a sequence that is there more than once, 2 sequences in all" in done.out
-    assert "1 of these sequences have different labels: p2 (row 2)" in done.out
+    assert "1 of these sequences has different labels: p2 (row 2)" in done.out
     assert "1 of 13 test records has a training record of at least 90 % identity (1 the very sequence)" in done.out
     assert "dropped 1 record" in done.err and "made wrong on purpose" in done.out
     rows = read(out)
@@ -70,7 +70,7 @@ def test_numbers_are_judged_by_their_spread(tmp_path: Path, command: Command) ->
     labels[36], labels[37], labels[38] = labels[0], labels[1], "5.5"
     done = command("check", write(tmp_path / "numbers.csv", labels), "--task", "regression")
     assert done.code == 0, done.err
-    assert "1 of these sequences have numbers a standard deviation or more apart: p2 (row 2)" in done.out
+    assert "1 of these sequences has numbers a standard deviation or more apart: p2 (row 2)" in done.out
     assert "no model of the sequence gets beyond R²" in done.out
 
 

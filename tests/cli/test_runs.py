@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import resource
 import shutil
 import tomllib
@@ -27,6 +29,40 @@ def test_a_finished_run_is_not_trained_again(command: Command, pretrained: Path,
         assert outcome.code == 0
         assert f"{run}: this run is finished" in outcome.message and "--overwrite" in outcome.message
         assert files(run) == before
+
+
+def test_a_run_that_is_older_than_a_setting_is_known_again(
+    command: Command, finetuned: Path, inputs: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finetuned, run)
+    record = json.loads((run / "run.json").read_text())
+    record["facts"] = {name: value for name, value in record["facts"].items() if value is not None}
+    (run / "run.json").write_text(json.dumps(record))
+    for further in ((), ("--calibrate", "none")):
+        outcome = command("finetune", inputs / "classes.csv", "-o", run, *TINY, *further)
+        assert outcome.code == 0 and "this run is finished" in outcome.message
+    command("finetune", inputs / "classes.csv", "-o", run, *TINY, "--calibrate", "temperature").refused("calibrate")
+
+
+def test_what_is_evaluated_and_was_trained_on_is_told(
+    command: Command, finetuned: Path, inputs: Path, tmp_path: Path
+) -> None:
+    with (finetuned / "split.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    known, other = tmp_path / "known.csv", tmp_path / "other.csv"
+    turned = [{**row, "set": {"train": "test"}.get(row["set"], "train")} for row in rows]
+    for path, given in ((known, rows), (other, turned)):
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["row", "identifier", "set"])
+            writer.writeheader()
+            writer.writerows(given)
+    start = ("evaluate", finetuned, inputs / "classes.csv", "--device", "cpu")
+    learnt = sum(row["set"] == "train" for row in rows)
+    said = f"the run was trained on {learnt} of these"
+    assert said not in command(*start, "--split", known).err
+    assert f"test: {said} {learnt} records: the score says little" in command(*start, "--split", other).err
+    assert f"all: {said} {len(rows)} records, and" in command(*start).err
 
 
 def test_other_options_or_data_are_refused_with_the_difference(

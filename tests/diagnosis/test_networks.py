@@ -33,7 +33,7 @@ from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import PooledHeadConfig
 from seqtrain.models.network import Network, build, language_model_head
 from seqtrain.models.transformer import TransformerConfig
-from seqtrain.objectives import MaskedLM, Objective, SpanMasking, Supervised
+from seqtrain.objectives import Distillation, MaskedLM, Objective, SpanMasking, Supervised
 from tests.corpora import examples_of, proteins
 
 TRANSFORMER = TransformerConfig(width=16, depth=2, num_heads=2)
@@ -103,6 +103,14 @@ def test_a_low_first_loss_is_no_wonder_after_a_training() -> None:
     knowing = Answering([9.0, 0.0])
     assert first_loss(knowing, CLASSES, batch_of([0] * 9)).severity == "note"
     assert first_loss(knowing, CLASSES, batch_of([0] * 9), is_trained=True).severity == "fine"
+
+
+@pytest.mark.parametrize("logits", [[0.0, 0.0], [4.0, -4.0]])
+def test_first_loss_of_a_distillation_is_beside_its_own_guess(logits: list[float]) -> None:
+    objective = Distillation(teacher=Answering(logits), supervised=CLASSES)
+    remark = first_loss(Answering([0.0, 0.0]), objective, batch_of(np.arange(9) % 2))
+    assert remark.severity == "fine" and "equal chances" in remark.words
+    assert first_loss(Answering([30.0, 0.0]), objective, batch_of(np.arange(9) % 2)).severity == "warning"
 
 
 def test_one_batch_is_learnt_and_the_network_is_not_touched() -> None:

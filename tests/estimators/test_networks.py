@@ -231,6 +231,16 @@ def test_further_settings_reach_the_training_and_verbose_says_what_happens(capsy
     assert "held out" in capsys.readouterr().out
 
 
+def test_readings_and_diagnosis_are_kept_and_used() -> None:
+    settings = {"calibrate": "temperature", "threshold": "0.000001", "debug": True}
+    found = clone(CLASSIFIER).set_params(epochs=2, settings=settings).fit(sequences(), targets(CLASSIFIER))
+    assert set(found.predict(sequences())) == {"there"}
+    assert (found.predict_proba(sequences())[:, 1] < 0.5).any()
+    assert b'"temperature"' in found.run_files_["task.json"] and b'"after"' in found.run_files_["debug.json"]
+    with pytest.raises(InputError, match="settings: split_by names sets"):
+        clone(CLASSIFIER).set_params(settings={"split_by": "random"}).fit(sequences(), targets(CLASSIFIER))
+
+
 def values(estimator: Any, texts: Any) -> NDArray[np.float64]:
     """(N, K) what an estimator says in numbers."""
     found = estimator.predict_proba(texts) if is_classifier(estimator) else estimator.predict(texts)

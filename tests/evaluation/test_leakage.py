@@ -81,7 +81,7 @@ def test_scores_are_said_where_there_are_enough_records(found: Leakage) -> None:
     )
     assert "; accuracy" not in replace(found, strata=(few, near), metric="accuracy").words()[1]
     header, rows = said.table()
-    assert header == ("set", "nearest training record", "records", "accuracy", "low", "high")
+    assert header == ("set", "nearest training record", "records", "accuracy", "95 % from", "to")
     assert rows[0] == ("test", "below 30 %", 25, 0.4, "", "")
     assert rows[2] == ("test", "90 % and more", 25, 0.9, 0.8, 0.95)
     kept = said.as_results()["strata"]

@@ -119,13 +119,13 @@ def test_equal_sequences_are_joined_to_their_first_copy_only() -> None:
 @pytest.mark.usefixtures("by_words")
 def test_thousands_of_copies_variants_and_repeats_take_seconds() -> None:
     text = proteins(1, (100, 101), seed=7)[0]
-    variants = [mutated(text, 0.96, i) for i in range(500)]
+    variants = [mutated(text, 0.96, i) for i in range(250)]
     begin = time.process_time()
     families = homology_clusters(packed([text] * 5000 + variants), BUILT_IN)
-    assert families.sizes.tolist() == [5500]
-    repeats = homology_clusters(packed(["Q" * size for size in range(50, 200)] + ["PGS" * 400]), BUILT_IN)
-    assert len(repeats.family) == 151
-    assert time.process_time() - begin < 60
+    assert families.sizes.tolist() == [5250]
+    repeats = homology_clusters(packed(["Q" * size for size in range(50, 90)] + ["PGS" * 400, "Q" * 20_000]), BUILT_IN)
+    assert len(repeats.family) == 42
+    assert time.process_time() - begin < 30
 
 
 @pytest.mark.usefixtures("by_words")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from seqtrain.io.delimited import Table
 from seqtrain.io.splits import Split
 from seqtrain.labeled import LabeledData
 from seqtrain.recipes.calibration import check_calibration, reliabilities, with_readings
+from seqtrain.recipes.student_and_teacher import beside_teacher
 from seqtrain.recipes.uncertainty import uncertainties, uncertainty_cells, uncertainty_header, worths_of
 from seqtrain.scoring import MAIN_METRIC, score_set
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task, read_by
@@ -93,7 +95,22 @@ def test_thresholds_are_those_of_the_calibrated_probabilities() -> None:
     found = best_threshold(data.targets[valid] == 1, chosen.values(outputs[valid])[:, 1], "f1")
     assert chosen.threshold == (found.value,)
     assert said[0].startswith(f"temperature {chosen.temperature[0]:.3g}, chosen on the validation records")
+    assert "threshold 0.49973 for" in replace(found, value=0.49973).words()
     assert said[1] == found.words() + " (from there on 'yes' is predicted)"
+
+
+def test_a_student_with_a_threshold_stands_beside_its_teacher_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, outputs = data_of(CLASSES)
+    threshold = replace(CLASSES, threshold=(0.999999,), temperature=(2.0,))
+    teacher = SimpleNamespace(task=CLASSES, at_temperature=lambda temperature: teacher)
+    monkeypatch.setattr("seqtrain.recipes.student_and_teacher.outputs_of", lambda *given: outputs)
+    read = replace(data, task=threshold)
+    scored = [score_set("test", threshold, read, outputs, data.split.indices("test"))]
+    loop: Any = SimpleNamespace(seed=0)
+    found, kept = beside_teacher(scored, read, outputs, cast(Any, teacher), cast(Any, None), loop)
+    assert kept[0].student == kept[0].teacher != found[0].metrics["accuracy"] == scored[0].metrics["accuracy"]
+    assert kept[0].low == kept[0].high == 0 and "both deciding at 0.5" in kept[0].words()
+    assert "0.5" not in replace(kept[0], at_half=False, student=0.7, teacher=0.7).words()
 
 
 def test_a_label_that_nobody_has_keeps_a_half_and_is_said() -> None:

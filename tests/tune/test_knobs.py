@@ -14,7 +14,7 @@ from seqtrain.errors import InputError
 from seqtrain.tune import Choices, Knob, Range, When, make_space, read_knob, read_space
 from seqtrain.tune.defaults import Situation, default_knobs
 from seqtrain.tune.policies import policy_knobs, policy_words
-from seqtrain.tune.settings import configured
+from seqtrain.tune.settings import configured, has_field
 
 SCRATCH = Situation(
     pretrained=False,
@@ -182,6 +182,9 @@ def test_settings_become_a_configuration() -> None:
     )
     assert (config.freeze, config.lora, config.augment) == (None, "lora:rank=4", base.augment)
     assert configured(base, {"augment": "cutout:length=3"}, "protein").augment == ("cutout:length=3",)
+    adapted = FinetuneConfig(table="t.csv", init_from="run", lora="rank=2,saved=adapter")
+    assert configured(adapted, {"lora.alpha": 4}, "protein").lora == "lora:rank=2,saved=adapter,alpha=4"
+    assert has_field(adapted.lora, "rank") and has_field("lora:rank=2", "rank") and not has_field("lora", "rank")
     with pytest.raises(InputError, match=r"loss.gamma: of what"):
         configured(base, {"loss.gamma": 2.0}, "protein")
     with pytest.raises(InputError, match=r"dropout 1.5: must be at least 0"):
