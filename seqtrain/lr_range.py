@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from seqtrain.batch import Batch
 from seqtrain.batching import microbatches, steps_from
 from seqtrain.errors import RunError
-from seqtrain.evaluation.axes import short_number
-from seqtrain.evaluation.line_chart import line_chart
-from seqtrain.evaluation.page import STYLE
-from seqtrain.evaluation.records import Curve, Series
 from seqtrain.fitting import Training
+from seqtrain.report.axes import short_number
+from seqtrain.report.line_chart import line_chart
+from seqtrain.report.page import STYLE
+from seqtrain.report.records import Curve, Series
 from seqtrain.schedules import Exponential
 from seqtrain.training import train_steps
 

@@ -9,7 +9,7 @@ from seqtrain.diagnosis.updates import EXPONENTS, Watch
 
 
 def histograms(units: Units, when: str) -> list[dict[str, Any]]:
-    """One for each activation and layer, with the fields of :class:`seqtrain.evaluation.records.Bars`."""
+    """One for each activation and layer, with the fields of :class:`seqtrain.report.records.Bars`."""
     made = []
     for layer in units.layers:
         edges, counts = layer.histogram()

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from seqtrain.evaluation import records
 from seqtrain.io.run_directory import finite
+from seqtrain.report import records
 
 Severity = Literal["fine", "note", "warning"]
 _ORDER: tuple[Severity, ...] = ("warning", "note", "fine")

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from seqtrain.evaluation.metrics import TITLES, confusion_matrix
-from seqtrain.evaluation.records import Chart, Confusion, Figure, Report, Scatter, Section, Table
-from seqtrain.evaluation.report import write_report
 from seqtrain.losses import IGNORED_CLASS
 from seqtrain.paired import p_in_words
 from seqtrain.recipes.compare import Comparison
+from seqtrain.report.html import write_report
+from seqtrain.report.records import Chart, Confusion, Figure, Report, Scatter, Section, Table
 from seqtrain.tasks import MultiLabel, Regression
 
 _MAX_CONFUSION = 20

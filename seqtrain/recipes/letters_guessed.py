@@ -16,13 +16,13 @@ from seqtrain.batch import Batch
 from seqtrain.config import PretrainConfig
 from seqtrain.draws import Draws, fold, permuted
 from seqtrain.evaluation.metrics import spearman
-from seqtrain.evaluation.records import Confusion, Section, Table
 from seqtrain.fitting import Training
 from seqtrain.inference import evaluation_batches, tokens_per_batch
 from seqtrain.objectives import Objective, Score, SelfSupervised
 from seqtrain.objectives.objective import Judged
 from seqtrain.recipes.corpus import Corpus
 from seqtrain.recipes.pretraining import held_out_examples
+from seqtrain.report.records import Confusion, Section, Table
 from seqtrain.training import mean_score
 
 MAX_LETTERS = 200_000

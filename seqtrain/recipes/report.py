@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.diagnosis import Remark
-from seqtrain.evaluation.records import Figure, Report
-from seqtrain.evaluation.report import write_report
 from seqtrain.io.splits import VALID
 from seqtrain.labeled import LabeledData
 from seqtrain.objectives import SelfSupervised
@@ -34,6 +32,8 @@ from seqtrain.recipes.reported_predictions import (
 )
 from seqtrain.recipes.reported_run import configuration_of, curves_of, environment_of, ledger_of
 from seqtrain.recipes.self_supervision import known_measures, outcome
+from seqtrain.report.html import write_report
+from seqtrain.report.records import Figure, Report
 from seqtrain.scoring import MAIN_METRIC
 
 _KINDS = {"distill": "Distilling"}

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.evaluation.calibration import Reliability
-from seqtrain.evaluation.line_chart import thinned
 from seqtrain.evaluation.metrics import per_class, per_label, pr_auc, roc_auc
 from seqtrain.evaluation.ranking_curves import precision_recall, receiver_operating
-from seqtrain.evaluation.records import Calibration, Curve, Section, Series, Table
 from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.losses import IGNORED_CLASS
 from seqtrain.recipes.reported_predictions import Predicted
+from seqtrain.report.line_chart import thinned
+from seqtrain.report.records import Calibration, Curve, Section, Series, Table
 from seqtrain.tasks import MultiLabel, Regression
 
 _MAX_SETS_IN_FULL = 1

@@ -7,14 +7,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.evaluation.axes import number
-from seqtrain.evaluation.canvas import NUM_COLOURS, NUM_STEPS
 from seqtrain.evaluation.embedding_map import EmbeddingMap
 from seqtrain.evaluation.leakage import Leakage
-from seqtrain.evaluation.records import Bars, Points, Remark, Section, Table
 from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData
 from seqtrain.recipes.reported_predictions import Predicted, record_losses
+from seqtrain.report.axes import number
+from seqtrain.report.canvas import NUM_COLOURS, NUM_STEPS
+from seqtrain.report.records import Bars, Points, Remark, Section, Table
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification
 
 NO_TEST_SET = (

@@ -11,9 +11,9 @@ import numpy as np
 
 from seqtrain.diagnosis import Remark
 from seqtrain.diagnosis.remarks import worst_first
-from seqtrain.evaluation import records
-from seqtrain.evaluation.records import Bars, Chart, Curve, Section, Series
 from seqtrain.recipes.diagnosis import FILE_NAME
+from seqtrain.report import records
+from seqtrain.report.records import Bars, Chart, Curve, Section, Series
 
 _MAX_CHARTS = 24
 """Deep networks have more layers than anybody looks at: of those, the first and the last."""

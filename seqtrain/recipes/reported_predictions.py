@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.evaluation.leakage import Leakage
-from seqtrain.evaluation.matrix_chart import MAX_CLASSES
 from seqtrain.evaluation.metrics import confusion_matrix
-from seqtrain.evaluation.records import Confusion, Figure, Points, Scatter, Section, Table, WorstRecord
-from seqtrain.evaluation.tables import metric_title
 from seqtrain.io.splits import VALID
 from seqtrain.labeled import LabeledData
 from seqtrain.losses import IGNORED_CLASS
+from seqtrain.report.matrix_chart import MAX_CLASSES
+from seqtrain.report.records import Confusion, Figure, Points, Scatter, Section, Table, WorstRecord
+from seqtrain.report.tables import metric_title
 from seqtrain.scoring import MAIN_METRIC, Scored, measure, rows_of, true_values
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from seqtrain.evaluation.metrics import TITLES
-from seqtrain.evaluation.records import Curve, Series, Table
 from seqtrain.metrics_log import read_metrics
+from seqtrain.report.records import Curve, Series, Table
 
 
 def curves_of(folder: Path, loss: str, measures: Sequence[str]) -> tuple[Curve, ...]:

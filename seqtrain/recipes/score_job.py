@@ -99,7 +99,7 @@ def prepare_scoring(config: ScoreConfig, listener: Listener) -> ScoreJob:
     if config.heat_map is not None and not config.heat_map.lower().endswith(".svg"):
         raise InputError(f"--heat-map {config.heat_map}: is drawn as SVG; end the name in .svg")
     if config.heat_map is not None:
-        check_output(config.heat_map, option="--heat-map")
+        check_output(Path(config.heat_map), option="--heat-map")
     methods = _methods(config.methods)
     run = load_language_model(Path(config.run))
     wild_types, ledger = read_wild_types(Path(config.wild_types), run.alphabet, run.folder)

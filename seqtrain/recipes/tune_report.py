@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.evaluation.metrics import label_metrics
-from seqtrain.evaluation.records import Curve, Points, Report, Section, Series, Table
-from seqtrain.evaluation.report import write_report
 from seqtrain.io.delimited import write_table
 from seqtrain.io.run_directory import write_text_atomically
 from seqtrain.io.splits import VALID
 from seqtrain.recipes.trials import COSTS, kept_outputs
+from seqtrain.report.html import write_report
+from seqtrain.report.records import Curve, Points, Report, Section, Series, Table
 from seqtrain.run_record import environment
 from seqtrain.scoring import measure, rows_of, true_values
 from seqtrain.tasks import Classification, ResidueClassification

@@ -286,7 +286,7 @@ def test_is_better_knows_directions_and_nan() -> None:
 
 def test_evaluation_is_light_to_import() -> None:
     program = (
-        "import sys, seqtrain.evaluation.baselines, seqtrain.evaluation.intervals, seqtrain.evaluation.report;"
+        "import sys, seqtrain.evaluation.baselines, seqtrain.evaluation.intervals, seqtrain.report.html;"
         "print(*{'torch', 'transformers', 'sklearn', 'scipy', 'pandas'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -15,7 +15,6 @@ from seqtrain.alphabet import PROTEIN
 from seqtrain.diagnosis import Remark
 from seqtrain.evaluation.embedding_map import embedding_map
 from seqtrain.evaluation.leakage import find_leakage
-from seqtrain.evaluation.records import Bars, Curve, Points
 from seqtrain.io.columns import find_columns
 from seqtrain.io.delimited import read_table, write_table
 from seqtrain.io.ledger import Ledger
@@ -37,6 +36,7 @@ from seqtrain.recipes.reported_predictions import (
     residuals_of,
     worst_of,
 )
+from seqtrain.report.records import Bars, Curve, Points
 from seqtrain.scoring import score_set
 from seqtrain.tasks import TaskKind
 

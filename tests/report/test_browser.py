@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqtrain.evaluation.page import DARK, DEPTH, LIGHT
-from seqtrain.evaluation.records import (
+from seqtrain.report.html import report_html
+from seqtrain.report.page import DARK, DEPTH, LIGHT
+from seqtrain.report.records import (
     Bars,
     Calibration,
     Confusion,
@@ -28,7 +29,6 @@ from seqtrain.evaluation.records import (
     Table,
     WorstRecord,
 )
-from seqtrain.evaluation.report import report_html
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _TIMEOUT_SECONDS = 60

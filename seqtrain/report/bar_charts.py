@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.evaluation.axes import Axis, axis_of, number
-from seqtrain.evaluation.canvas import (
+from seqtrain.report.axes import Axis, axis_of, number
+from seqtrain.report.canvas import (
     HEIGHT,
     NUM_COLOURS,
     SIDE,
@@ -23,7 +23,7 @@ from seqtrain.evaluation.canvas import (
     plain_axes,
     plot,
 )
-from seqtrain.evaluation.records import Bars, Calibration, Figure
+from seqtrain.report.records import Bars, Calibration, Figure
 
 Array = NDArray[Any]
 _COUNTS_SHARE = 0.3

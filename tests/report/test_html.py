@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqtrain.evaluation import clouds, line_chart, matrix_chart
-from seqtrain.evaluation.axes import axis_of, number, short_number, step_axis
-from seqtrain.evaluation.figures import MAX_DOTS_IN_PAGE
-from seqtrain.evaluation.records import (
+from seqtrain.report import clouds, line_chart, matrix_chart
+from seqtrain.report.axes import axis_of, number, short_number, step_axis
+from seqtrain.report.figures import MAX_DOTS_IN_PAGE
+from seqtrain.report.html import report_html, write_report
+from seqtrain.report.records import (
     Bars,
     Calibration,
     Confusion,
@@ -28,8 +29,7 @@ from seqtrain.evaluation.records import (
     Table,
     WorstRecord,
 )
-from seqtrain.evaluation.report import report_html, write_report
-from seqtrain.evaluation.tables import metric_title
+from seqtrain.report.tables import metric_title
 
 _VOID = {"meta", "br", "link", "img", "input", "hr"}
 _HOSTILE = "<script>alert('\"&')</script>"

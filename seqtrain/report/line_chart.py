@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.evaluation.axes import Axis, axis_of, number, step_axis
-from seqtrain.evaluation.canvas import (
+from seqtrain.report.axes import Axis, axis_of, number, step_axis
+from seqtrain.report.canvas import (
     HEIGHT,
     SIDE,
     WIDTH,
@@ -22,7 +22,7 @@ from seqtrain.evaluation.canvas import (
     plain_axes,
     plot,
 )
-from seqtrain.evaluation.records import Curve, Series
+from seqtrain.report.records import Curve, Series
 
 Array = NDArray[Any]
 MAX_POINTS = 5000

@@ -169,7 +169,7 @@ class Remark:
 
 
 Chart = Curve | Scatter | Points | Bars | Calibration | Confusion
-"""A chart joins by standing here and in :func:`seqtrain.evaluation.figures.drawn`."""
+"""A chart joins by standing here and in :func:`seqtrain.report.figures.drawn`."""
 
 
 @dataclass(frozen=True, kw_only=True)

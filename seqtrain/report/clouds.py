@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.draws import permuted
-from seqtrain.evaluation.axes import axis_of
-from seqtrain.evaluation.canvas import (
+from seqtrain.report.axes import axis_of
+from seqtrain.report.canvas import (
     HEIGHT,
     NUM_COLOURS,
     NUM_STEPS,
@@ -24,7 +24,7 @@ from seqtrain.evaluation.canvas import (
     plain_axes,
     plot,
 )
-from seqtrain.evaluation.records import Points, Scatter
+from seqtrain.report.records import Points, Scatter
 
 Array = NDArray[Any]
 MAX_DOTS = 5000

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from seqtrain.evaluation.figures import figures
-from seqtrain.evaluation.page import STYLE
-from seqtrain.evaluation.page_script import SCRIPT
-from seqtrain.evaluation.records import Remark, Report, Section
-from seqtrain.evaluation.tables import figure_tables, table, worst_table
 from seqtrain.io.run_directory import write_text_atomically
+from seqtrain.report.figures import figures
+from seqtrain.report.page import STYLE
+from seqtrain.report.page_script import SCRIPT
+from seqtrain.report.records import Remark, Report, Section
+from seqtrain.report.tables import figure_tables, table, worst_table
 
 _MAX_FINE = 5
 """Remarks that nothing is to be done about; more are folded away."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.evaluation.canvas import chart_svg
-from seqtrain.evaluation.records import Confusion
+from seqtrain.report.canvas import chart_svg
+from seqtrain.report.records import Confusion
 
 Array = NDArray[Any]
 MAX_CLASSES = 25

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.evaluation.axes import Axis
+from seqtrain.report.axes import Axis
 
 Array = NDArray[Any]
 NUM_COLOURS = 10

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from seqtrain.evaluation.axes import number
-from seqtrain.evaluation.bar_charts import interval_chart
-from seqtrain.evaluation.canvas import NUM_COLOURS
 from seqtrain.evaluation.metrics import TITLES, is_better
-from seqtrain.evaluation.records import Figure, Table, WorstRecord
+from seqtrain.report.axes import number
+from seqtrain.report.bar_charts import interval_chart
+from seqtrain.report.canvas import NUM_COLOURS
+from seqtrain.report.records import Figure, Table, WorstRecord
 
 _WORDY = 24
 _WIDE = 3
@@ -123,7 +123,7 @@ def _interval(figure: Figure) -> str:
 
 
 def _colour(index: int) -> str:
-    """Of a baseline in a picture, as :func:`seqtrain.evaluation.bar_charts.interval_chart` has it."""
+    """Of a baseline in a picture, as :func:`seqtrain.report.bar_charts.interval_chart` has it."""
     return f"c{(index + 1) % NUM_COLOURS + 1}"
 
 

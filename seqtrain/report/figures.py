@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.evaluation.axes import number
-from seqtrain.evaluation.bar_charts import bars_chart, calibration_chart
-from seqtrain.evaluation.canvas import colour
-from seqtrain.evaluation.clouds import MAX_DOTS, SHAPES, hue_class, points_chart, scatter_chart
-from seqtrain.evaluation.line_chart import line_chart, smoothing
-from seqtrain.evaluation.matrix_chart import MAX_CLASSES, confusion_chart
-from seqtrain.evaluation.records import Bars, Calibration, Chart, Confusion, Curve, Points, Scatter
+from seqtrain.report.axes import number
+from seqtrain.report.bar_charts import bars_chart, calibration_chart
+from seqtrain.report.canvas import colour
+from seqtrain.report.clouds import MAX_DOTS, SHAPES, hue_class, points_chart, scatter_chart
+from seqtrain.report.line_chart import line_chart, smoothing
+from seqtrain.report.matrix_chart import MAX_CLASSES, confusion_chart
+from seqtrain.report.records import Bars, Calibration, Chart, Confusion, Curve, Points, Scatter
 
 MAX_DOTS_IN_PAGE = 20_000
 """All clouds of a group together, so that a page of many test sets and columns opens quickly."""
