@@ -31,9 +31,17 @@ _PARTNERS = 100
 
 
 def proposed(
-    queries: PackedLetters, targets: PackedLetters | None, judge: Judge, say: Callable[[str], None] | None
+    queries: PackedLetters,
+    targets: PackedLetters | None,
+    judge: Judge,
+    say: Callable[[str], None] | None,
+    *,
+    most_cells: float = _ALL_CELLS,
 ) -> Candidates:
     """Pairs that may be similar; of the queries among themselves, each once, where no targets are given.
+
+    Args:
+        most_cells: of all alignments, up to which all pairs are proposed.
 
     Raises:
         InputError: MMseqs2 is asked for and not installed, or for letters that are no protein's.
@@ -48,7 +56,7 @@ def proposed(
         raise InputError("method mmseqs: the program mmseqs is not on the PATH; install MMseqs2, or choose built-in")
     pairs = len(queries) * (len(queries) - 1) // 2 if targets is None else len(queries) * len(targets)
     cells = float(queries.lengths.sum()) * float(others.lengths.sum()) / (2 if targets is None else 1)
-    all_cells = _ALL_CELLS / (50 if judge.similarity.least_identity >= _ALIKE else 1)
+    all_cells = most_cells / (50 if judge.similarity.least_identity >= _ALIKE else 1)
     if method != "mmseqs" and pairs <= _ALL_PAIRS and cells <= all_cells:
         found = _all(queries, targets)
     elif program is not None and (method == "mmseqs" or (method == "auto" and letters >= _LARGE)):

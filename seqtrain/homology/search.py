@@ -16,6 +16,9 @@ from seqtrain.homology.similarity import Nearest, Pairs, Similarity
 from seqtrain.letters import PackedLetters
 
 Say = Callable[[str], None]
+_NEAREST_CELLS = 2_000_000_000
+"""Cells of all alignments up to which every query is aligned with every target: 7 seconds of a core. Every finetuning
+asks for the nearest training records, and a split is made once."""
 _TARGETS_OF_A_QUERY = 20
 """Proposed targets, the most promising ones, that are aligned for the nearest."""
 
@@ -75,7 +78,9 @@ def nearest(
     equal = _equal(asked, there)
     open_ones = np.flatnonzero(equal < 0)
     parts = asked.sequences.selected(open_ones)[0]
-    candidates = proposed(parts, there.sequences, judge, say).best_per_query(_TARGETS_OF_A_QUERY)
+    candidates = proposed(parts, there.sequences, judge, say, most_cells=_NEAREST_CELLS).best_per_query(
+        _TARGETS_OF_A_QUERY
+    )
     identity = judge(parts, there.sequences, candidates)
     index, best = np.where(equal >= 0, equal, -1), np.where(equal >= 0, 1.0, np.nan)
     order = np.lexsort((there.first_copy[candidates.target], -identity, candidates.query))
