@@ -123,6 +123,18 @@ def write_table(folder: Path, task: PublishedTask, target: Path) -> None:
         writer.writerows(made)
 
 
+def with_sets(table: Path, sets: list[str]) -> str:
+    """The path of a copy of a table with the set of each record beside it."""
+    with table.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    path = table.with_name("with_sets.csv")
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*header, "set"])
+        writer.writerows([*row, name] for row, name in zip(rows, sets, strict=True))
+    return str(path)
+
+
 def train(data: str, name: str, network: str, size: str, budget: float) -> dict[str, Any]:
     """One network on one task: what its run found on every test set."""
     import torch
@@ -144,7 +156,11 @@ def train(data: str, name: str, network: str, size: str, budget: float) -> dict[
         }  # fmt: skip
         warm = FinetuneConfig(**settings, steps=TIMED_STEPS, output=f"{folder}/timed")
         Path(f"{folder}/timed").mkdir()
-        measured = timed(prepare_finetuning(warm, Silent()).training, Path(folder) / "timed")
+        job = prepare_finetuning(warm, Silent())
+        if task.split_by:
+            # Relatives are sought once.
+            settings |= {"table": with_sets(table, job.data.split.sets.tolist()), "split_by": None}
+        measured = timed(job.training, Path(folder) / "timed")
         steps = max(1, round(budget / measured["cpu_seconds_per_step"]))
         started = time.process_time()
         results = finetune(FinetuneConfig(**settings, steps=steps, output=f"{folder}/run"), Silent())
