@@ -72,8 +72,10 @@ def read_words(
         elif key in known or key in also:
             raise InputError(f"{name}: {key} has no value; write {name}:{key}=…")
         else:
-            near = difflib.get_close_matches(key, known, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join([*known, *also]) or 'no fields'}"
+            # What the program fills in itself is no choice to offer.
+            offered = [*(each for each in known if each not in (given or {})), *also]
+            near = difflib.get_close_matches(key, offered, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(offered) or 'no fields'}"
             raise InputError(f"{name}: {part!r} is no field=value of it; {meant}")
     missing = [
         field.name
