@@ -169,7 +169,7 @@ def train(data: str, name: str, network: str, size: str, budget: float) -> dict[
             "records": each["num_records"],
             "score": round(each["metrics"][task.metric], 4),
             "interval": [round(end, 4) for end in each["intervals"].get(task.metric, ())],
-            "simple": {other: round(found[task.metric], 4) for other, found in each["baselines"].items()},
+            "simple": {other: _known(found[task.metric]) for other, found in each["baselines"].items()},
             "lead": each["lead"],
         }
         for each in results["sets"]
@@ -177,6 +177,11 @@ def train(data: str, name: str, network: str, size: str, budget: float) -> dict[
     }
     facts = {**measured, "steps": steps, "cpu_seconds": round(time.process_time() - started, 1)}
     return {**facts, "leakage": results.get("leakage"), "sets": sets}
+
+
+def _known(value: float) -> float | None:
+    """Four digits, or None where a metric is not defined, as the correlation of a constant."""
+    return None if value != value else round(value, 4)
 
 
 def prepared(*arguments: Any) -> tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]:
