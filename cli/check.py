@@ -44,7 +44,8 @@ def command(table: str, output: str | None, **settings: Any) -> None:
     it has not seen them. How far annotators agree. And the nearest training record of every validation and test record.
     Rows that cannot be used are counted, and marked in what is written.
     """
-    from seqtrain.config import FinetuneConfig, read_config
+    from seqtrain.config import FinetuneConfig
+    from seqtrain.config_files import read_config
     from seqtrain.errors import InputError
     from seqtrain.io.delimited import write_table
     from seqtrain.io.outputs import check_output

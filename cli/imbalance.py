@@ -33,7 +33,8 @@ def command(table: str, output: Path | None, **settings: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from seqtrain.config import FinetuneConfig, read_config
+    from seqtrain.config import FinetuneConfig
+    from seqtrain.config_files import read_config
     from seqtrain.io.delimited import write_table
     from seqtrain.recipes.imbalance import class_table
 

@@ -39,7 +39,8 @@ def command(
     Writes the curve as SVG and the figures as JSON beside it; the rate is a third of that at the lowest loss. The same
     is done by seqtrain finetune --learning-rate auto.
     """
-    from seqtrain.config import FinetuneConfig, PretrainConfig, read_config
+    from seqtrain.config import FinetuneConfig, PretrainConfig
+    from seqtrain.config_files import read_config
     from seqtrain.recipes.lr_range import lr_range
 
     is_table = len(inputs) == 1 and Path(inputs[0].removesuffix(".gz")).suffix.lower() in _TABLES

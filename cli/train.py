@@ -12,7 +12,8 @@ from seqtrain.errors import InputError
 from seqtrain_cli.progress import StderrListener
 
 if TYPE_CHECKING:
-    from seqtrain.config import Config, RunConfig
+    from seqtrain.config import RunConfig
+    from seqtrain.config_files import Config
 
 
 def run_training(
@@ -35,9 +36,10 @@ def read_training(kind: type[Config], config_path: str | None, settings: dict[st
     """The configuration of a training whose input is named.
 
     Raises:
-        InputError: see :func:`seqtrain.config.read_config`; also a finetuning without a table that can be read twice.
+        InputError: see :func:`seqtrain.config_files.read_config`; also a finetuning without a table that can be read
+            twice.
     """
-    from seqtrain.config import read_config
+    from seqtrain.config_files import read_config
 
     config = read_config(kind, Path(config_path) if config_path else None, settings)
     table = getattr(config, "table", None)

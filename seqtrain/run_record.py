@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 import torch
 
-from seqtrain.config import RunConfig, differences, facts, to_toml
+from seqtrain.config import RunConfig
+from seqtrain.config_files import differences, facts, to_toml
 from seqtrain.errors import InputError
 from seqtrain.io.run_directory import locked, write_json_atomically, write_text_atomically
 

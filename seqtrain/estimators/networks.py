@@ -112,7 +112,8 @@ class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
 
     def _train(self, folder: Path, num_columns: int, *, weighted: bool) -> None:
         """Finetune on the table in a folder, and leave a run beside it."""
-        from seqtrain.config import FinetuneConfig, read_config
+        from seqtrain.config import FinetuneConfig
+        from seqtrain.config_files import read_config
         from seqtrain.fitting import Silent
         from seqtrain.recipes.diagnosis import diagnosis_of, subject_of
         from seqtrain.recipes.finetune import digests, train, write_inputs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqtrain.config import FinetuneConfig, PretrainConfig, read_config
+from seqtrain.config import FinetuneConfig, PretrainConfig
+from seqtrain.config_files import read_config
 from seqtrain.fitting import Listener
 from seqtrain.recipes.apply import ApplyConfig, predict_file
 from seqtrain.recipes.finetune import finetune

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from seqtrain.alphabet import ALPHABETS
-from seqtrain.config import FinetuneConfig, PretrainConfig, read_config
+from seqtrain.config import FinetuneConfig, PretrainConfig
+from seqtrain.config_files import read_config
 from seqtrain.describe import Description, describe_network
 from seqtrain.errors import InputError
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build

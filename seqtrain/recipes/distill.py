@@ -12,7 +12,8 @@ import numpy as np
 from torch import nn
 
 from seqtrain.batching import Examples
-from seqtrain.config import DistillConfig, to_toml
+from seqtrain.config import DistillConfig
+from seqtrain.config_files import to_toml
 from seqtrain.fitting import Listener
 from seqtrain.inference import InferenceConfig
 from seqtrain.io.records import expand_paths

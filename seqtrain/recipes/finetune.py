@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.batching import Examples
-from seqtrain.config import FinetuneConfig, to_toml
+from seqtrain.config import FinetuneConfig
+from seqtrain.config_files import to_toml
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener, Training, fit
 from seqtrain.io.delimited import unique_names, write_table

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.alphabet import Alphabet
-from seqtrain.config import FinetuneConfig, read_config
+from seqtrain.config import FinetuneConfig
+from seqtrain.config_files import read_config
 from seqtrain.copies.files import write_records, write_rows
 from seqtrain.errors import InputError
 from seqtrain.evaluation.variant_distance import common_wild_type

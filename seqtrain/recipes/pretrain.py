@@ -9,7 +9,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from seqtrain.config import PretrainConfig, to_toml
+from seqtrain.config import PretrainConfig
+from seqtrain.config_files import to_toml
 from seqtrain.fitting import Listener, Training, fit
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.models.network import Network

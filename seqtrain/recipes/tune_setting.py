@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from seqtrain.config import FinetuneConfig, TuneConfig, facts, option
+from seqtrain.config import FinetuneConfig, TuneConfig, option
+from seqtrain.config_files import facts
 from seqtrain.errors import InputError
 from seqtrain.evaluation.metrics import LOWER_IS_BETTER
 from seqtrain.fitting import Listener

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, get_origin, get_type_hints
 
-from seqtrain.config import FinetuneConfig, read_config
+from seqtrain.config import FinetuneConfig
+from seqtrain.config_files import read_config
 from seqtrain.errors import InputError
 from seqtrain.tune.knobs import Settings, Value, text_of
 from seqtrain.tune.policies import policy_words, without_policy

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seqtrain.config import differences
+from seqtrain.config_files import differences
 from seqtrain.errors import InputError
 from seqtrain.io.run_directory import write_json_atomically
 from seqtrain.tune.locks import taken

@@ -21,7 +21,8 @@ from safetensors.numpy import load_file
 from seqtrain import scoring
 from seqtrain.alphabet import PROTEIN
 from seqtrain.averaging import Averaging
-from seqtrain.config import FinetuneConfig, PretrainConfig, read_config, to_toml
+from seqtrain.config import FinetuneConfig, PretrainConfig
+from seqtrain.config_files import read_config, to_toml
 from seqtrain.errors import InputError
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.losses import Loss

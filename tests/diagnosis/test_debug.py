@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from seqtrain.config import FinetuneConfig, facts
+from seqtrain.config import FinetuneConfig
+from seqtrain.config_files import facts
 from seqtrain.diagnosis import Remark
 from seqtrain.fitting import Silent
 from seqtrain.recipes.diagnosis import Alarm, fit_diagnosed, look_before, subject_of

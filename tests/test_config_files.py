@@ -12,17 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqtrain.config import (
-    FinetuneConfig,
-    PretrainConfig,
-    RunConfig,
-    differences,
-    facts,
-    option,
-    read_config,
-    settled,
-    to_toml,
-)
+from seqtrain.config import FinetuneConfig, PretrainConfig, RunConfig, option, settled
+from seqtrain.config_files import differences, facts, read_config, to_toml
 from seqtrain.errors import InputError
 
 FULL = FinetuneConfig(
