@@ -20,7 +20,7 @@ from seqtrain.fitting import Listener, Training, fit
 from seqtrain.io.delimited import unique_names, write_table
 from seqtrain.io.ledger import HEADER
 from seqtrain.io.run_directory import sha256_of
-from seqtrain.io.splits import TRAIN
+from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData
 from seqtrain.models.network import Network
 from seqtrain.recipes.adapters import finished_adapter
@@ -197,12 +197,19 @@ def write_results(
 
 
 def say_findings(output: Path, data: LabeledData, findings: Findings, listener: Listener) -> None:
-    """Say the scores of each set, and what to do next."""
+    """Say the scores of each set, and what to do next.
+
+    Of validation records, which chose the weights, nothing but the score is said where a test set can say more; the
+    report has the rest.
+    """
+    judging = set(data.split.test_sets) or {VALID}
     for each in findings.scored:
-        for line in each.words(data.task):
+        lines = each.words(data.task)
+        for line in lines if each.name in judging else lines[:1]:
             listener.say(line)
     for found in findings.reliability:
-        listener.say(found.words())
+        if found.test_set in judging:
+            listener.say(found.words())
     for line in findings.leakage.words() if findings.leakage else ():
         listener.say(line)
     if not data.split.test_sets:

@@ -229,6 +229,7 @@ def test_a_run_without_a_test_set_says_so_and_keeps_to_its_split(
     words = ("finetune", labels, "--target", "label", "--split", out, "-o", run, *TINY)
     done = command(*words)
     assert done.code == 0 and "there is no test set" in done.err and "without a test set" in done.err
+    assert "valid: " in done.err and "which reaches" in done.err.partition("valid (")[2]
     record = json.loads((run / "run.json").read_text())
     assert [each["name"] for each in record["results"]["sets"]] == ["valid"]
     assert len(record["facts"]["data split"]) == 64
@@ -251,3 +252,12 @@ def test_a_run_without_a_test_set_says_so_and_keeps_to_its_split(
     lines[changed] = lines[changed].replace("valid", "train")
     out.write_text("\n".join(lines) + "\n")
     command(*words).refused("holds a run that differs", "data split")
+
+
+def test_where_there_is_a_test_set_only_its_verdict_is_said(labels: Path, tmp_path: Path, command: Command) -> None:
+    done = command("finetune", labels, "--target", "label", "-o", tmp_path / "run", *TINY)
+    lines = done.err.partition("valid (")[2].splitlines()
+    assert done.code == 0 and lines[1].startswith("test (")
+    assert sum(line.startswith("test: ") for line in lines) == 1 and "valid: " not in "\n".join(lines)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert all(each["lead"] is not None for each in record["results"]["sets"])
