@@ -21,7 +21,7 @@ from seqtrain.batching import Examples
 from seqtrain.draws import generator_seed
 from seqtrain.errors import InputError
 from seqtrain.inference import InferenceConfig, evaluating
-from seqtrain.models.noise import BranchNoise
+from seqtrain.models.noise import BranchNoise, ShakeShake
 
 NUM_SAMPLES = 20
 _TOKENS_PER_PASS = 4096
@@ -29,14 +29,17 @@ _TOKENS_PER_PASS = 4096
 
 
 def noisy_modules(network: nn.Module) -> list[nn.Module]:
-    """Where a network draws by position or by sequence in training: dropout, DropBlock, stochastic depth, ShakeDrop.
+    """Where a network draws by position or by sequence in training: dropout, DropBlock, stochastic depth, ShakeDrop,
+    Shake-Shake.
 
     Not DropConnect, whose draw is one for all copies, nor noise on embeddings, which is no dropout.
     """
     return [
         module
         for module in network.modules()
-        if (isinstance(module, nn.Dropout) and module.p > 0) or (isinstance(module, BranchNoise) and _draws(module))
+        if (isinstance(module, nn.Dropout) and module.p > 0)
+        or (isinstance(module, BranchNoise) and _draws(module))
+        or isinstance(module, ShakeShake)
     ]
 
 

@@ -18,6 +18,7 @@ from seqtrain.models.ensemble import Ensemble
 from seqtrain.models.gated_transformer import GatedTransformerConfig
 from seqtrain.models.heads import PooledHeadConfig, PositionHeadConfig
 from seqtrain.models.network import BodyConfig, Network, build
+from seqtrain.models.residual_cnn import ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.models.unet import UNetConfig
 from seqtrain.predict import Predictor
@@ -30,6 +31,7 @@ BODIES: tuple[BodyConfig, ...] = (
     GatedTransformerConfig(width=16, depth=2, num_heads=2, dropout=0.2),
     CNNConfig(width=16, depth=2, dropout=0.2, stochastic_depth=0.3),
     UNetConfig(width=8, levels=1, dropout=0.2, drop_block=0.1),
+    ResidualCNNConfig(width=8, depth=1, stages=1, shake_shake=True),
 )
 TEXTS = proteins([30, 12, 50, 7])
 

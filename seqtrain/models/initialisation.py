@@ -15,7 +15,7 @@ from seqtrain.models.imprinted_head import ImprintedHead
 from seqtrain.models.light_attention import LightAttentionHead
 from seqtrain.models.network import Network
 from seqtrain.models.projection import ProjectionHead
-from seqtrain.models.residual_cnn import ResidualBlock, ResidualCNN
+from seqtrain.models.residual_cnn import ResidualBlock, ResidualBranch, ResidualCNN
 from seqtrain.words import name_of
 
 Initialisation = Literal["glorot", "he", "lecun", "orthogonal", "fixup"]
@@ -66,14 +66,13 @@ def _fixup(network: Network) -> None:
             f"with norm {getattr(body.config, 'norm', 'layer')}; take --model residual-cnn:norm=none"
         )
     _draw(body.convolve.convolution, "he")
-    for block in body.blocks:
-        assert isinstance(block, ResidualBlock)
-        _draw(block.convolve_first.convolution, "he")
-        block.convolve_first.convolution.weight.data.mul_(len(body.blocks) ** -0.5)
-        nn.init.zeros_(block.convolve_second.convolution.weight)
-        nn.init.zeros_(block.convolve_second.convolution.bias)  # type: ignore[arg-type]  # it has one
-        if block.projection is not None:
-            _draw(block.projection, "he")
+    for branch in (module for module in body.modules() if isinstance(module, ResidualBranch)):
+        _draw(branch.convolve_first.convolution, "he")
+        branch.convolve_first.convolution.weight.data.mul_(len(body.blocks) ** -0.5)
+        nn.init.zeros_(branch.convolve_second.convolution.weight)
+        nn.init.zeros_(branch.convolve_second.convolution.bias)  # type: ignore[arg-type]  # it has one
+        if isinstance(branch, ResidualBlock) and branch.projection is not None:
+            _draw(branch.projection, "he")
     # Zeros have no direction to compare, and no residual network has a decoder.
     if not isinstance(network.head, ProjectionHead | ImprintedHead | DecoderHead | ComparedHead):
         nn.init.zeros_(_last_layer(network.head).weight)

@@ -1,7 +1,8 @@
 """Noise that regularises a network from inside, in training only; each kind keeps the expectation as it is.
 
 The branch of a residual block draws by position (dropout), by run of positions (DropBlock) or by sequence (stochastic
-depth, ShakeDrop). Draws come from torch's global generator, which the training loop seeds by step and microbatch.
+depth, ShakeDrop; Shake-Shake, of two branches). Draws come from torch's global generator, which the training loop
+seeds by step and microbatch.
 """
 
 from __future__ import annotations
@@ -93,6 +94,29 @@ class BranchNoise(nn.Module):
         """What print shows of it: the kinds that are on."""
         names = ("dropout", "drop_block", "stochastic_depth", "shake_drop")
         return ", ".join(f"{name}={value:g}" for name in names if (value := getattr(self.noise, name)))
+
+
+class ShakeShake(nn.Module):
+    """Two branches of a block mixed by shares that are drawn for each sequence, and the gradient by others.
+
+    Shake-Shake-Image (Gastaldi 2017, arXiv:1705.07485): both shares are uniform in [0, 1], and halves in evaluation.
+    """
+
+    def forward(
+        self, first: Tensor, second: Tensor, segments: Tensor, num_sequences: int, decode: Tensor | None = None
+    ) -> Tensor:
+        """The mean of two branches of one shape, (T, D) or (M, D) at the positions in decode; in training a shaken one.
+
+        segments, num_sequences and decode as for :class:`BranchNoise`.
+        """
+        if not self.training:
+            return (first + second) / 2
+        owners = segments if decode is None else segments.index_select(0, decode)
+        front, back = torch.rand(2, num_sequences, 1, device=first.device).to(first.dtype).unbind()
+        front, back = front.index_select(0, owners), back.index_select(0, owners)
+        gap = first - second
+        # The value is front times the first, the gradient back times: what is detached adds no gradient.
+        return second + gap * back + (gap * (front - back)).detach()
 
 
 class FeatureNoise(nn.Module):

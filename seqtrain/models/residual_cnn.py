@@ -14,7 +14,7 @@ from seqtrain.errors import InputError
 from seqtrain.models.activations import Activation, activation
 from seqtrain.models.checks import require_choice, require_positive, require_whole
 from seqtrain.models.convolution import PackedConvolution, Spacing
-from seqtrain.models.noise import BranchNoise, FeatureNoise, Noise, linear
+from seqtrain.models.noise import BranchNoise, FeatureNoise, Noise, ShakeShake, linear
 from seqtrain.models.normalization import AnyNorm, Norm, normalization
 from seqtrain.models.scaling import Growth, width_and_depth
 from seqtrain.models.stems import StemFields, build_stem
@@ -40,6 +40,9 @@ class ResidualCNNConfig(Noise, StemFields):
     """The paper has batch norm, whose gradients depend on how a step is cut into microbatches."""
     activation: Activation = "relu"
     norm_eps: float = 1e-5
+    shake_shake: bool = False
+    """Whether a block has two branches, mixed by shares that are drawn for each sequence, and others for the gradient
+    (Gastaldi 2017, arXiv:1705.07485); in evaluation each counts by half. Twice the parameters of ``width``."""
     ties_head: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -52,6 +55,8 @@ class ResidualCNNConfig(Noise, StemFields):
         require_choice(owner, "activation", self.activation, get_args(Activation))
         require_positive(owner, "norm_eps", self.norm_eps)
         require_positive(owner, "growth", self.growth)
+        if not isinstance(self.shake_shake, bool):
+            raise InputError(f"{owner}: shake_shake is {self.shake_shake!r}; give true or false")
         if not isinstance(self.dilations, tuple) or not self.dilations:
             raise InputError(f"{owner}: dilations is {self.dilations!r}; give a list of at least one, such as [1, 2]")
         for dilation in self.dilations:
@@ -123,12 +128,11 @@ def _of_layer(inputs: int, outputs: int) -> int:
     return (inputs + 3) * outputs
 
 
-class ResidualBlock(nn.Module):
-    """Convolution, norm, activation, convolution, norm; added to what came in, and the activation of that.
+class ResidualBranch(nn.Module):
+    """Convolution, norm, activation, convolution, norm.
 
-    What came in passes a linear layer and a norm where the width changes. Without norms the block has the scalars of
-    Fixup (Zhang et al. 2019): a shift before each convolution and a scale behind the second; the shift before each
-    activation is the bias of the convolution.
+    Without norms a branch has the scalars of Fixup (Zhang et al. 2019): a shift before each convolution and a scale
+    behind the second; the shift before each activation is the bias of the convolution.
     """
 
     def __init__(self, config: ResidualCNNConfig, index: int, width_in: int) -> None:
@@ -140,14 +144,10 @@ class ResidualBlock(nn.Module):
         self.activation_first = activation(config.activation, width)
         self.convolve_second = PackedConvolution(width, kernel_size, dilation, drop_connect=drop)
         self.norm_second = normalization(config.norm, width, config.norm_eps)
-        self.projection = linear(width_in, width, drop) if width_in != width else None
-        self.norm_projection = normalization(config.norm, width, config.norm_eps) if width_in != width else None
-        self.noise = BranchNoise(config, index, config.depth)
-        self.activation_last = activation(config.activation, width)
         self.shifts = nn.Parameter(torch.zeros(2)) if config.norm == "none" else None
         self.scale = nn.Parameter(torch.ones(1)) if config.norm == "none" else None
 
-    def forward(self, hidden: Tensor, spacing: Spacing, decode: Tensor | None) -> Tensor:
+    def added(self, hidden: Tensor, spacing: Spacing, decode: Tensor | None) -> Tensor:
         """hidden (T, D) -> (T, D'), or (M, D') when only the positions in decode (M,) are wanted."""
         segments, num_sequences = spacing.segments, spacing.num_sequences
         inner = hidden if self.shifts is None else hidden + self.shifts[0]
@@ -155,13 +155,52 @@ class ResidualBlock(nn.Module):
         inner = self.activation_first(inner)
         inner = inner if self.shifts is None else inner + self.shifts[1]
         inner = self.norm_second(self.convolve_second(inner, spacing, decode), segments, num_sequences)
-        inner = inner if self.scale is None else inner * self.scale
+        scaled: Tensor = inner if self.scale is None else inner * self.scale
+        return scaled
+
+    def norms_after_layers(self) -> Iterator[tuple[nn.Conv1d | nn.Linear, AnyNorm]]:
+        """As :meth:`ResidualCNN.norms_after_layers`."""
+        yield self.convolve_first.convolution, self.norm_first
+        yield self.convolve_second.convolution, self.norm_second
+
+
+class ResidualBlock(ResidualBranch):
+    """A branch, or two of them mixed; added to what came in, and the activation of that.
+
+    What came in passes a linear layer and a norm where the width changes.
+    """
+
+    def __init__(self, config: ResidualCNNConfig, index: int, width_in: int) -> None:
+        super().__init__(config, index, width_in)
+        width, drop = config.widths[index], config.drop_connect
+        self.other = ResidualBranch(config, index, width_in) if config.shake_shake else None
+        self.shake_shake = ShakeShake() if config.shake_shake else None
+        self.projection = linear(width_in, width, drop) if width_in != width else None
+        self.norm_projection = normalization(config.norm, width, config.norm_eps) if width_in != width else None
+        self.noise = BranchNoise(config, index, config.depth)
+        self.activation_last = activation(config.activation, width)
+
+    def forward(self, hidden: Tensor, spacing: Spacing, decode: Tensor | None) -> Tensor:
+        """hidden (T, D) -> (T, D'), or (M, D') when only the positions in decode (M,) are wanted."""
+        segments, num_sequences = spacing.segments, spacing.num_sequences
+        inner = self.added(hidden, spacing, decode)
+        if self.other is not None and self.shake_shake is not None:
+            second = self.other.added(hidden, spacing, decode)
+            inner = self.shake_shake(inner, second, segments, num_sequences, decode)
         if decode is not None:
             hidden = hidden.index_select(0, decode)
         if self.projection is not None and self.norm_projection is not None:
             hidden = self.norm_projection(self.projection(hidden), segments, num_sequences)
-        added: Tensor = self.activation_last(hidden + self.noise(inner, segments, num_sequences, decode))
-        return added
+        activated: Tensor = self.activation_last(hidden + self.noise(inner, segments, num_sequences, decode))
+        return activated
+
+    def norms_after_layers(self) -> Iterator[tuple[nn.Conv1d | nn.Linear, AnyNorm]]:
+        """As :meth:`ResidualCNN.norms_after_layers`."""
+        yield from super().norms_after_layers()
+        if self.other is not None:
+            yield from self.other.norms_after_layers()
+        if self.projection is not None and self.norm_projection is not None:
+            yield self.projection, self.norm_projection
 
 
 class ResidualCNN(nn.Module):
@@ -197,10 +236,7 @@ class ResidualCNN(nn.Module):
         yield self.convolve.convolution, self.norm
         for block in self.blocks:
             assert isinstance(block, ResidualBlock)
-            yield block.convolve_first.convolution, block.norm_first
-            yield block.convolve_second.convolution, block.norm_second
-            if block.projection is not None and block.norm_projection is not None:
-                yield block.projection, block.norm_projection
+            yield from block.norms_after_layers()
 
     def forward(self, inputs: Tensor, boundaries: Tensor, decode: Tensor | None = None) -> Tensor:
         """Hidden states after the last block.

@@ -36,7 +36,7 @@ BODIES: list[BodyConfig] = [
     TransformerConfig(width=32, depth=2, num_heads=4, dropout=0.5),
     GatedTransformerConfig(width=32, depth=2, num_heads=4, dropout=0.5),
     CNNConfig(width=32, depth=3, dropout=0.5),
-    ResidualCNNConfig(width=32, depth=3, norm="batch", dropout=0.5, drop_block=0.2, shake_drop=0.3),
+    ResidualCNNConfig(width=32, depth=3, norm="batch", dropout=0.5, drop_block=0.2, shake_drop=0.3, shake_shake=True),
     UNetConfig(width=32, levels=3, growth=1.5, dropout=0.5),
     small_config("bert", PROTEIN.tokens, dropout=0.5),
     small_config("t5", PROTEIN.tokens, dropout=0.5),

@@ -22,6 +22,7 @@ from tests.models.packs import draw_sequences, pack, shake
 BODIES: dict[str, BodyConfig] = {
     "residual": ResidualCNNConfig(width=16, depth=3, norm="batch"),
     "renorm": ResidualCNNConfig(width=16, depth=3, norm="batch-renorm", drop_connect=0.1),
+    "two branches": ResidualCNNConfig(width=16, depth=3, norm="batch", shake_shake=True),
     "dilated": CNNConfig(width=16, depth=2, norm="batch"),
     "u-net": UNetConfig(width=8, levels=2, norm="batch-renorm"),
 }

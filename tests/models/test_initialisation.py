@@ -15,7 +15,7 @@ from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
 from seqtrain.models.initialisation import Initialisation, initialise
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
-from seqtrain.models.residual_cnn import ResidualBlock, ResidualCNN, ResidualCNNConfig
+from seqtrain.models.residual_cnn import ResidualBlock, ResidualBranch, ResidualCNN, ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
 from tests.models.packs import draw_sequences, pack
 
@@ -98,6 +98,17 @@ def test_fixup_starts_every_branch_and_the_head_at_0(head: HeadConfig) -> None:
             )
     logits: Tensor = network(pack(draw_sequences()))
     torch.testing.assert_close(logits, torch.zeros_like(logits))
+
+
+def test_fixup_starts_both_of_two_branches() -> None:
+    network = _network(ResidualCNNConfig(width=64, depth=6, norm="none", shake_shake=True), PooledHeadConfig(outputs=2))
+    initialise(network, "fixup")
+    branches = [module for module in network.body.modules() if isinstance(module, ResidualBranch)]
+    assert len(branches) == 12
+    for branch in branches:
+        first, second = branch.convolve_first.convolution, branch.convolve_second.convolution
+        assert not second.weight.any() and not second.bias.any()
+        assert float(first.weight.std()) == pytest.approx(6**-0.5 * math.sqrt(2 / _fans(first)[0]), rel=0.05)
 
 
 def test_the_signal_keeps_its_size_through_many_blocks_with_fixup_and_grows_without() -> None:

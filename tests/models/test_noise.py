@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from seqtrain.errors import InputError
-from seqtrain.models.noise import BranchNoise, DropConnectLinear, FeatureNoise, Noise, drop_block, linear, shake_factors
+from seqtrain.models.noise import (
+    BranchNoise,
+    DropConnectLinear,
+    FeatureNoise,
+    Noise,
+    ShakeShake,
+    drop_block,
+    linear,
+    shake_factors,
+)
 
 LENGTHS = [3, 40, 1, 7, 25, 60]
 SEGMENTS = torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS))
@@ -99,6 +108,35 @@ def test_shake_drop_multiplies_values_and_gradients_by_different_factors() -> No
     torch.testing.assert_close(noisy, rows * front[SEGMENTS])
     torch.testing.assert_close(rows.grad, back[SEGMENTS].expand(-1, 2))
     assert not torch.allclose(front, back)
+
+
+def test_shake_shake_mixes_values_and_gradients_by_different_shares_of_each_sequence() -> None:
+    torch.manual_seed(0)
+    count = 20_000
+    segments = torch.arange(count).repeat_interleave(2)
+    first = torch.ones(2 * count, 1, dtype=torch.float64, requires_grad=True)
+    second = torch.zeros(2 * count, 1, dtype=torch.float64, requires_grad=True)
+    value = ShakeShake()(first, second, segments, count)
+    value.sum().backward()
+    # What is left of a branch of ones, the other one being 0, is its share; so is the gradient of the sum.
+    assert first.grad is not None and second.grad is not None
+    front, back = value.detach()[:, 0], first.grad[:, 0]
+    torch.testing.assert_close(second.grad[:, 0], 1 - back)
+    for share in (front, back):
+        assert torch.equal(share[::2], share[1::2])
+        deciles = torch.histc(share[::2].float(), bins=10, min=0, max=1) / count
+        torch.testing.assert_close(deciles, torch.full((10,), 0.1), atol=0.01, rtol=0)
+    assert abs(float(torch.corrcoef(torch.stack((front, back)))[0, 1])) < 0.03
+    assert torch.equal(ShakeShake().eval()(first, second, segments, count), (first + second) / 2)
+
+
+def test_shake_shake_takes_the_same_draws_at_decoded_positions() -> None:
+    first, second, decode = torch.rand(len(SEGMENTS), 4), torch.rand(len(SEGMENTS), 4), torch.arange(0, 99, 3)
+    torch.manual_seed(1)
+    whole = ShakeShake()(first, second, SEGMENTS, len(LENGTHS))
+    torch.manual_seed(1)
+    chosen = ShakeShake()(first[decode], second[decode], SEGMENTS, len(LENGTHS), decode)
+    torch.testing.assert_close(chosen, whole[decode])
 
 
 def test_with_decode_the_same_draws_are_taken_at_these_positions() -> None:

@@ -93,6 +93,43 @@ def test_a_sequence_does_not_depend_on_its_companions(norm: Norm, seen: Any) -> 
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("norm", ["layer", "none"])
+def test_two_branches_count_by_half_each_in_evaluation(norm: Norm) -> None:
+    torch.manual_seed(0)
+    plain = shake(dataclasses.replace(CONFIG, norm=norm).build().double())
+    double = dataclasses.replace(CONFIG, norm=norm, shake_shake=True).build().double()
+    weights = plain.state_dict()
+    names = [name for name, _ in double.named_parameters() if ".other." in name]
+    assert len(names) == sum(".convolve_" in name or ".norm_f" in name or ".norm_s" in name or name.endswith(
+        (".shifts", ".scale")) for name in weights if name.startswith("blocks."))  # fmt: skip
+    same = weights | {name: weights[name.replace(".other.", ".")] for name in names}
+    double.load_state_dict(same)
+    batch = pack(draw_sequences())
+    expected = plain(batch.inputs, batch.boundaries)
+    torch.testing.assert_close(double.eval()(batch.inputs, batch.boundaries), expected, atol=1e-12, rtol=1e-10)
+    # The sum of what two branches without norms add is halved: a branch of zeros leaves half of the other one.
+    if norm == "none":
+        double.load_state_dict(same | {name: torch.zeros_like(weights[name.replace(".other.", ".")]) for name in names})
+        halved = {name: tensor / 2 if name.endswith(".scale") else tensor for name, tensor in weights.items()}
+        plain.load_state_dict(halved)
+        expected = plain(batch.inputs, batch.boundaries)
+        torch.testing.assert_close(double(batch.inputs, batch.boundaries), expected, atol=1e-12, rtol=1e-10)
+    # Equal branches are mixed to themselves by any share; others are not.
+    double.load_state_dict(same)
+    torch.testing.assert_close(
+        double.train()(batch.inputs, batch.boundaries), double.eval()(batch.inputs, batch.boundaries)
+    )
+
+
+def test_two_branches_have_the_gradient_of_a_finite_difference_in_evaluation() -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(CONFIG, width=8, depth=2, stages=2, activation="softplus", shake_shake=True)
+    small = shake(config.build().double()).eval()
+    batch = pack(draw_sequences([4, 9, 3]))
+    assert directional_error(small, lambda: small(batch.inputs, batch.boundaries).pow(3).sum()) < 1e-5
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("norm", get_args(Norm))
 def test_decode_gives_the_rows_of_the_full_computation(norm: Norm, training: bool) -> None:
