@@ -39,6 +39,12 @@ from seqtrain_cli.train import run_training
 )
 @click.option("--mix", metavar="WORDS", help="Pairs of training sequences: mixup, cutmix, remix (for rare classes).")
 @click.option(
+    "--adversarial",
+    metavar="WORDS",
+    help="Train on every batch once more with its embeddings moved against the network: gradient-sign:size=0.1, or "
+    "projected-gradient:size=0.1,steps=3. Takes about 3 times as long.",
+)
+@click.option(
     "--resample",
     metavar="WORDS",
     help="Classes made more alike among hidden states: tomek-links, cluster-centroids; with --freeze body also smote, "

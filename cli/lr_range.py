@@ -72,8 +72,8 @@ _OF_WHOLE_TRAININGS = (
 """Options of a training that change nothing in a test of its first steps, whose rate is what is looked for."""
 command.params = [each for each in command.params if each.name not in _OF_WHOLE_TRAININGS]
 _OF_FINETUNING = (
-    "task", "mask_column", "weight_column", "mix", "resample", "disturbed_fraction", "head", "head_learning_rate",
-    "keep_head", "split", "fold", "split_by",
+    "task", "mask_column", "weight_column", "mix", "adversarial", "resample", "disturbed_fraction", "head",
+    "head_learning_rate", "keep_head", "split", "fold", "split_by",
 )  # fmt: skip
 """Options of ``seqtrain finetune`` that change its first steps, beside those that stand above."""
 command.params += [each for each in finetune.params if each.name in _OF_FINETUNING]

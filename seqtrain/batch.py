@@ -41,6 +41,8 @@ class Batch:
     features: Tensor | None = None
     """(B, F) float32, the pooled hidden states of each sequence where they were computed before (see
     :mod:`seqtrain.features`); then there are no positions, T = 0, and only the head is computed."""
+    shift: Tensor | None = None
+    """(T, D) float32 what is added to the embeddings (see :mod:`seqtrain.objectives.adversarial`)."""
     decode: Tensor | None = None
     """(M,) int64, the positions whose logits are wanted, increasing; None means all."""
 

@@ -126,6 +126,9 @@ class FinetuneConfig(RunConfig):
     their weights, which are then left out of the loss."""
     mix: str | None = None
     """How pairs of training sequences are mixed, in words (see :mod:`seqtrain.mixing`)."""
+    adversarial: str | None = None
+    """How embeddings are moved against the network in training, in words (see :mod:`seqtrain.objectives.adversarial`).
+    """
     resample: str | None = None
     """How classes are made more alike in the space of hidden states, in words (see :mod:`seqtrain.resampling`)."""
     members: int = 1

@@ -156,6 +156,22 @@ class Rectangles:
         return cls((member,), member.back(index[..., None]).squeeze(1), None)
 
 
+class BackboneEmbedding(nn.Embedding):
+    """The rows of another's embedding for our ids."""
+
+    def __init__(self, rows: int, width: int, letter_ids: tuple[int, ...]) -> None:
+        super().__init__(rows, width)
+        self.letter_ids = letter_ids
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(T,) ids of ours, or (T, V) shares of them, -> (T, D)"""
+        ids = torch.tensor(self.letter_ids, device=inputs.device)
+        if inputs.ndim == 1:
+            return functional.embedding(ids[inputs], self.weight)
+        with torch.autocast(inputs.device.type, enabled=False):  # as rows that are looked up are not rounded
+            return functional.linear(inputs.to(self.weight.dtype), self.weight[ids].T)
+
+
 class Backbone(nn.Module):
     """Our token ids -> hidden states of another's encoder, by transformers' own modules."""
 
@@ -165,7 +181,7 @@ class Backbone(nn.Module):
         settings = config.plain_settings
         # Kept outside of the model, which is given embedded positions: no weight then has two owners, and the
         # optimiser finds the embeddings by their name.
-        self.embedding = nn.Embedding(settings["vocab_size"], config.width)
+        self.embedding = BackboneEmbedding(settings["vocab_size"], config.width, config.letter_ids)
         self.model: nn.Module = _bert(config) if config.family == "bert" else _t5(config)
         self.has_start = config.family == "bert"
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -215,7 +231,7 @@ class Backbone(nn.Module):
 
     def compute(self, inputs: Tensor, plan: Rectangles) -> Tensor:
         """inputs (T,) or (T, V) -> (T, D), or (M, D) at the positions that the plan wants."""
-        embedded = self._embed(inputs)
+        embedded = self.embedding(inputs)
         parts = [member.back(self._run(embedded, member).last_hidden_state) for member in plan.members]
         hidden = self._packed(parts, embedded, plan)
         return hidden if plan.decode is None else hidden.index_select(0, plan.decode)
@@ -225,21 +241,13 @@ class Backbone(nn.Module):
 
         With ``last``, only those at 0 to ``last``.
         """
-        plan, embedded = self.plan(boundaries), self._embed(inputs)
+        plan, embedded = self.plan(boundaries), self.embedding(inputs)
         runs = [self._run(embedded, member, output_hidden_states=True).hidden_states for member in plan.members]
         layers = [
             [member.back(states[layer]) for member, states in zip(plan.members, runs, strict=True)]
             for layer in range(self.config.depth + 1 if last is None else last + 1)
         ]
         return [self._packed(parts, embedded, plan) for parts in layers]
-
-    def _embed(self, inputs: Tensor) -> Tensor:
-        """(T,) ids, or (T, V) shares of ids, -> (T, D)"""
-        ids = torch.tensor(self.config.letter_ids, device=inputs.device)
-        if inputs.ndim == 1:
-            return functional.embedding(ids[inputs], self.embedding.weight)
-        with torch.autocast(inputs.device.type, enabled=False):  # as rows that are looked up are not rounded
-            return functional.linear(inputs.to(self.embedding.weight.dtype), self.embedding.weight[ids].T)
 
     def _run(self, embedded: Tensor, member: Rectangle, *, output_hidden_states: bool = False) -> Any:
         given: dict[str, Tensor] = {}

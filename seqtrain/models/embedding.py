@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,6 +20,16 @@ class TokenEmbedding(nn.Embedding):
         # Looking rows up is no product either that autocast would round to 8 bits.
         with torch.autocast(inputs.device.type, enabled=False):
             return functional.linear(inputs.to(self.weight.dtype), self.weight.T)
+
+
+@contextmanager
+def shifted(layer: nn.Module, shift: Tensor) -> Iterator[None]:
+    """Let a layer add ``shift`` to what it gives."""
+    handle = layer.register_forward_hook(lambda _layer, _inputs, rows: rows + shift)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def mixture(inputs: Tensor, others: Tensor, shares: Tensor, vocabulary_size: int) -> Tensor:

@@ -101,16 +101,16 @@ class RotaryEncoder(nn.Module):
             return states
         return [state.index_select(0, packing.restore) for state in states]
 
-    def embed(self, inputs: Tensor, packing: Packing) -> Tensor:
-        """inputs (T,) or (T, V), in the order of the packing -> (T, D) what the first layer sees."""
-        hidden: Tensor = self.embedding(inputs)
-        return hidden
+    def embed(self, rows: Tensor, inputs: Tensor, packing: Packing) -> Tensor:
+        """Embeddings (T, D) of inputs (T,) or (T, V), all in the order of the packing -> (T, D) for the first layer."""
+        return rows
 
     def start(self, inputs: Tensor, packing: Packing) -> tuple[Tensor, Angles]:
         """(T, D) embeddings and the rotary angles, in the order of the packing."""
+        rows: Tensor = self.embedding(inputs)
         if packing.order is not None:
-            inputs = inputs.index_select(0, packing.order)
-        hidden = self.embed(inputs, packing)
+            inputs, rows = inputs.index_select(0, packing.order), rows.index_select(0, packing.order)
+        hidden = self.embed(rows, inputs, packing)
         return hidden, self.rotary(packing.positions, hidden.dtype)
 
 

@@ -14,7 +14,7 @@ from seqtrain.errors import InputError
 from seqtrain.models.backbone import Backbone, BackboneConfig
 from seqtrain.models.cnn import CNN, CNNConfig
 from seqtrain.models.decoder_head import DecoderHead, DecoderHeadConfig
-from seqtrain.models.embedding import mixture
+from seqtrain.models.embedding import mixture, shifted
 from seqtrain.models.encoder import RotaryEncoder
 from seqtrain.models.gated_transformer import GatedTransformer, GatedTransformerConfig
 from seqtrain.models.heads import (
@@ -63,9 +63,32 @@ class Network(nn.Module):
         """
         if batch.features is not None:
             return self._answer(batch.features)
-        inputs = batch.inputs
-        if batch.other_inputs is not None and batch.input_shares is not None:
-            inputs = mixture(inputs, batch.other_inputs, batch.input_shares, self.body.config.vocabulary_size)
+        if batch.shift is None:
+            return self._logits(batch)
+        with shifted(self._first_layer, batch.shift):
+            return self._logits(batch)
+
+    def embedded(self, batch: Batch) -> Tensor:
+        """What the first layer makes of each position of a batch, (T, D), to which its shift would be added."""
+        rows: Tensor = (
+            self.body.stem(self._inputs(batch), batch.segments)
+            if isinstance(self.body, ResidualCNN)
+            else self.body.embedding(self._inputs(batch))
+        )
+        return rows
+
+    @property
+    def _first_layer(self) -> nn.Module:
+        return self.body.stem if isinstance(self.body, ResidualCNN) else self.body.embedding
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        """(T,) ids, or (T, V) shares of ids."""
+        if batch.other_inputs is None or batch.input_shares is None:
+            return batch.inputs
+        return mixture(batch.inputs, batch.other_inputs, batch.input_shares, self.body.config.vocabulary_size)
+
+    def _logits(self, batch: Batch) -> Tensor:
+        inputs = self._inputs(batch)
         if isinstance(self.head, LanguageModelHead):
             hidden = self.body(inputs, batch.boundaries, batch.decode)
             logits: Tensor = self.head(hidden, self.body.token_embedding)

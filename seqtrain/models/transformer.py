@@ -173,22 +173,21 @@ class Transformer(RotaryEncoder):
         super().__init__(config.vocabulary_size, config.head_size, layers, norm)
         self.config = config
 
-    def embed(self, inputs: Tensor, packing: Packing) -> Tensor:
-        """inputs (T,) or (T, V) -> (T, D), with the token dropout of ESM-2: nothing of <mask>, and more of the rest.
+    def embed(self, rows: Tensor, inputs: Tensor, packing: Packing) -> Tensor:
+        """Embeddings (T, D) -> (T, D), with the token dropout of ESM-2: nothing of <mask>, and more of the rest.
 
         Of mixtures the share of <mask> is left out, and the shares that are shown are counted.
         """
-        hidden = super().embed(inputs, packing)
         mask_id = self.config.mask_id
         if not self.config.token_dropout or mask_id is None:
-            return hidden
+            return rows
         if inputs.ndim == 1:
             masked = inputs == mask_id
-            kept, shares = hidden.masked_fill(masked[:, None], 0.0), (~masked).long()
+            kept, shares = rows.masked_fill(masked[:, None], 0.0), (~masked).long()
         else:
             masked = inputs[:, mask_id]
-            kept, shares = hidden - masked[:, None] * self.embedding.weight[mask_id], 1 - masked
+            kept, shares = rows - masked[:, None] * self.embedding.weight[mask_id], 1 - masked
         shown = torch.zeros_like(packing.lengths, dtype=shares.dtype).index_add_(0, packing.segments, shares)
         # Where every position is masked all embeddings are 0, and so is what they are multiplied by.
         scale = (1 - TRAINED_MASKED_FRACTION) * packing.lengths / shown.clamp(min=1)
-        return kept * scale[packing.segments, None].to(hidden.dtype)
+        return kept * scale[packing.segments, None].to(rows.dtype)

@@ -1,5 +1,6 @@
 """Objectives: what a model is asked to do with a batch."""
 
+from seqtrain.objectives.adversarial import Adversarial, Attack, unattacked
 from seqtrain.objectives.distillation import Distillation
 from seqtrain.objectives.masked_autoencoder import MaskedAutoencoder
 from seqtrain.objectives.masked_lm import MaskedLM
@@ -19,6 +20,8 @@ SelfSupervised = MaskedLM | SpanMasking | MaskedAutoencoder | Pretext | Contrast
 
 __all__ = [
     "NNCLR",
+    "Adversarial",
+    "Attack",
     "Changing",
     "Contrastive",
     "Distillation",
@@ -33,4 +36,5 @@ __all__ = [
     "SimSiam",
     "SpanMasking",
     "Supervised",
+    "unattacked",
 ]

@@ -53,7 +53,7 @@ from seqtrain.io.columns import Columns
 from seqtrain.io.run_directory import finite, write_json_atomically
 from seqtrain.labeled import LabeledData
 from seqtrain.metrics_log import read_metrics
-from seqtrain.objectives import Contrastive, Supervised
+from seqtrain.objectives import Contrastive, Supervised, unattacked
 from seqtrain.orders import ByProgress, EasyFirst, Shuffled
 from seqtrain.recipes.diagnosed_data import guesses, labels_in_order, look_at_data
 from seqtrain.recipes.finetuning import FinetuningJob
@@ -91,7 +91,8 @@ class Subject:
 
 def subject_of(job: FinetuningJob) -> Subject:
     """A finetuning or distillation, to be diagnosed."""
-    return Subject(training=job.training, config=job.config, data=job.data, columns=job.given.columns)
+    training = replace(job.training, objective=unattacked(job.training.objective))
+    return Subject(training=training, config=job.config, data=job.data, columns=job.given.columns)
 
 
 def fit_diagnosed(
@@ -126,7 +127,7 @@ def fit_diagnosed(
         raise
     started = time.monotonic()
     with _uncompiled(subject):
-        units = look_at_units(training.network, training.objective, [_batch(training, _LOOKED_AT)])
+        units = look_at_units(training.network, unattacked(training.objective), [_batch(training, _LOOKED_AT)])
     kept |= {
         "during": [each.to_json() for each in [*judge_updates(watch), *judge_units(units)]],
         "layers": as_json(watch),

@@ -43,6 +43,10 @@ def check_options(config: DistillConfig) -> None:
         raise InputError("--members, --bagging: a student is one network; leave them out, the teacher may be several")
     if config.resample is not None:
         raise InputError(f"--resample {config.resample}: is for finetuning; a teacher sees sequences, so leave it out")
+    if config.adversarial is not None:
+        raise InputError(
+            f"--adversarial {config.adversarial}: the teacher would not see what the student sees; leave it out"
+        )
     _check_similarity(config)
     if not config.unlabeled:
         return

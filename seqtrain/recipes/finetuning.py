@@ -26,7 +26,7 @@ from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData, read_labeled
 from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.network import HeadConfig, Network
-from seqtrain.objectives import Supervised
+from seqtrain.objectives import Adversarial, Objective, Supervised
 from seqtrain.recipes.adapters import lora_of
 from seqtrain.recipes.bagging import bagged, training_seed
 from seqtrain.recipes.calibration import check_calibration
@@ -43,6 +43,7 @@ from seqtrain.recipes.networks import (
 )
 from seqtrain.recipes.resampling import check_resample, resampling_of
 from seqtrain.recipes.training_core import (
+    attack_of,
     averaging_of,
     check_words,
     peak_rate,
@@ -239,7 +240,7 @@ def _prepare(
 
     return Training(
         network=network,
-        objective=Supervised(task.loss, config.disturbed_fraction, task.outputs),
+        objective=_objective(config, task, network, loop),
         examples=examples,
         optimizer=trained_by(config, network, num_steps),
         schedule=schedule,
@@ -254,6 +255,24 @@ def _prepare(
         judged_by="loss" if len(valid) else None,
         keep_best=True,
     )
+
+
+def _objective(config: FinetuneConfig, task: Task, network: Network, loop: LoopConfig) -> Objective:
+    """The loss of the task, alone or against an adversary.
+
+    Raises:
+        InputError: an adversary for a loss that is no sum over records, whose worst shift would hang on the microbatch.
+    """
+    supervised = Supervised(task.loss, config.disturbed_fraction, task.outputs)
+    attack = attack_of(config)
+    if attack is None:
+        return supervised
+    if not task.loss.separable:
+        raise InputError(
+            f"--adversarial {config.adversarial}: this loss compares records with each other; choose another --loss"
+        )
+    precision = torch.bfloat16 if loop.precision == "bf16" else None
+    return Adversarial(objective=supervised, network=network, attack=attack, precision=precision)
 
 
 def _head(config: FinetuneConfig, data: LabeledData, origin: Origin | None) -> HeadConfig:

@@ -95,6 +95,8 @@ def obstacle_to_features(config: FinetuneConfig, task: Task, network: Network, e
         return "--augment changes the sequences in every epoch"
     if examples.augmenter is not None:
         return "--long crop cuts the sequences anew in every epoch"
+    if config.adversarial is not None:
+        return "--adversarial moves the embeddings in every step"
     if examples.mixing is not None:
         return "--mix mixes the sequences anew in every epoch"
     if examples.length_at is not None:

@@ -28,6 +28,7 @@ from seqtrain.models.checkpointing import checkpoint_layers
 from seqtrain.models.compiling import compile_layers
 from seqtrain.models.network import Network
 from seqtrain.models.spectral import normalise_layers
+from seqtrain.objectives import Attack
 from seqtrain.optimizers import Optimizer
 from seqtrain.recipes.augmentation import training_augmenter
 from seqtrain.recipes.training_examples import curriculum_of
@@ -76,6 +77,7 @@ def check_words(config: RunConfig, alphabet: Alphabet | None = None) -> None:
         training_augmenter(config.augment, alphabet, config.max_length, crop=False)
     if isinstance(config, FinetuneConfig) and config.mix is not None:
         _read("mix", config.mix, Mixing, "mixing", {})
+    attack_of(config)
 
 
 def prepare_layers(network: Network, config: RunConfig) -> None:
@@ -170,6 +172,17 @@ def regularizers_of(config: RunConfig, num_steps: int) -> tuple[Regularization, 
     """
     given = {"seed": config.seed, "num_steps": num_steps}
     return tuple(_read("regularize", words, Regularization, "regulariser", given) for words in config.regularize)
+
+
+def attack_of(config: RunConfig) -> Attack | None:
+    """How embeddings are moved against the network in training, if at all.
+
+    Raises:
+        InputError: words that name no attack or do not fit it.
+    """
+    words: str | None = getattr(config, "adversarial", None)
+    attack: Attack | None = None if words is None else _read("adversarial", words, Attack, "attack", {})
+    return attack
 
 
 def averaging_of(config: RunConfig, num_steps: int) -> Averaging | None:
