@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import tomllib
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from seqtrain.config import RunConfig, option
-from seqtrain.errors import InputError
+from seqtrain.errors import InputError, did_you_mean
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -37,9 +36,7 @@ def read_config(kind: type[Config], path: Path | None, options: Mapping[str, Any
     hints = get_type_hints(kind)
     for name, value in values.items():
         if name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(hints))}"
-            raise InputError(f"{where}unknown key {name!r}; {meant}")
+            raise InputError(f"{where}unknown key {name!r}; {did_you_mean(name, sorted(hints))}")
         values[name] = _fitted(f"{where}{name}", value, hints[name])
     values |= {name: value for name, value in options.items() if value is not None and value != ()}
     config = kind(**values)

@@ -6,13 +6,12 @@ itself: a class joins by standing in it, and a typo lists what there is.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from seqtrain.errors import InputError
+from seqtrain.errors import InputError, did_you_mean
 
 
 def name_of(kind: type[Any]) -> str:
@@ -51,9 +50,7 @@ def read_words(
     names = names_of(union)
     name, _, rest = (part.strip() for part in text.partition(":"))
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        meant = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
-        raise InputError(f"no {what} is called {name!r}; {meant}")
+        raise InputError(f"no {what} is called {name!r}; {did_you_mean(name, names)}")
     kind = names[name]
     hints = get_type_hints(kind)
     known = [field.name for field in fields(kind) if field.init]
@@ -74,8 +71,7 @@ def read_words(
         else:
             # What the program fills in itself is no choice to offer.
             offered = [*(each for each in known if each not in (given or {})), *also]
-            near = difflib.get_close_matches(key, offered, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(offered) or 'no fields'}"
+            meant = did_you_mean(key, offered, f"it has {', '.join(offered) or 'no fields'}")
             raise InputError(f"{name}: {part!r} is no field=value of it; {meant}")
     missing = [
         field.name

@@ -164,7 +164,7 @@ def test_measures_do_not_depend_on_what_is_computed_at_once() -> None:
         ("nnclr", {"tokens_per_step": 10**6}, "holds all sequences, and neighbours are others"),
         ("nnclr:support=x", {}, "support cannot be written in words"),
         ("simclr", {}, "no objective is called 'simclr'; did you mean 'sim-clr'?"),
-        ("sim-siam:crop=0.5", {}, "it has masked_fraction, crop_fraction"),
+        ("sim-siam:crop=0.5", {}, "did you mean 'crop_fraction'"),
         ("sim-clr", {"tokens_per_step": 100}, "--tokens-per-step 100: two sequences in 2 views take up to 168 tokens"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import gzip
 import io
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, cast
 
-from seqtrain.errors import InputError, RunError
+from seqtrain.errors import InputError, RunError, nearest_name
 
 Source: TypeAlias = Path | Literal["-"]
 """A file, or "-" for standard input or output."""
@@ -159,5 +158,5 @@ def _nearest_file(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return f"there is no folder {path.parent} either" if not path.parent.exists() else "check the path"
-    nearest = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {path.parent / nearest[0]}?" if nearest else "check the path"
+    nearest = nearest_name(path.name, names)
+    return f"did you mean {path.parent / nearest}?" if nearest else "check the path"

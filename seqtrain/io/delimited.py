@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import re
 import sys
@@ -14,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from seqtrain.errors import InputError
+from seqtrain.errors import InputError, nearest_name
 from seqtrain.io.compressed import DAMAGE, ByteStream, Source, damaged, is_dash, open_bytes, replacing, shown
 
 if TYPE_CHECKING:
@@ -54,8 +53,8 @@ class Table:
         if name in self.columns:
             return self.columns[name]
         by_lower = {column.lower(): column for column in self.columns}
-        nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-        suggestion = f"; did you mean {by_lower[nearest[0]]!r}?" if nearest else "; name one of these"
+        nearest = nearest_name(name.lower(), by_lower, cutoff=0.5)
+        suggestion = f"; did you mean {by_lower[nearest]!r}?" if nearest else "; name one of these"
         names = ", ".join(repr(column) for column in list(self.columns)[:_SHOWN_COLUMNS])
         more = f" and {len(self.columns) - _SHOWN_COLUMNS} more" if len(self.columns) > _SHOWN_COLUMNS else ""
         raise InputError(f"{self.path}: no column {name!r}; the columns are {names}{more}{suggestion}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.errors import InputError
+from seqtrain.errors import InputError, nearest_name
 from seqtrain.evaluation.intervals import bootstrap_interval, weighted_intervals
 from seqtrain.evaluation.metrics import (
     classification_metrics,
@@ -222,8 +221,8 @@ def _metrics(task: Task, true: Array, said: Said) -> dict[str, float]:
 
 def _known(task: Task, name: str, metrics: dict[str, float]) -> str:
     """Why there is no such metric, and what there is."""
-    near = difflib.get_close_matches(name, metrics, n=1)
-    meant = f"did you mean {near[0]}? " if near else ""
+    near = nearest_name(name, metrics)
+    meant = f"did you mean {near}? " if near else ""
     why = " of classes per residue, whose probabilities predictions.csv does not hold" if task.per_residue else ""
     return f"there is no such metric{why}; {meant}choose from {', '.join(metrics)}"
 

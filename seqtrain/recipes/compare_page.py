@@ -64,9 +64,9 @@ def _table(comparison: Comparison, title: str) -> Table:
 
 
 def _figures(comparison: Comparison) -> list[Figure]:
-    """The metrics of each run with the other runs beside them, the one that was asked for first."""
+    """The metrics of each run with the other runs beside them, the one that was asked for first; of two runs, once."""
     found = []
-    for run in comparison.runs:
+    for run in comparison.runs if len(comparison.runs) > 2 else comparison.runs[:1]:
         names = [comparison.metric, *(name for name in run.intervals if name != comparison.metric)][:_SHOWN]
         for name in names:
             low, high = run.intervals[name]

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqtrain.config import FinetuneConfig, TuneConfig, option
 from seqtrain.config_files import facts
-from seqtrain.errors import InputError
+from seqtrain.errors import InputError, did_you_mean
 from seqtrain.evaluation.metrics import LOWER_IS_BETTER
 from seqtrain.fitting import Listener
 from seqtrain.io.splits import VALID
@@ -269,11 +269,8 @@ def _check_part(name: str, setting: str, part: str) -> None:
         return
     known = {field.name for kind in names_of(union).values() for field in fields(kind)}
     if part not in known:
-        import difflib
-
-        near = difflib.get_close_matches(part, known, n=1)
-        meant = f"did you mean {setting}.{near[0]}?" if near else f"choose from {', '.join(sorted(known))}"
-        raise InputError(f"--vary {name}: no {setting} has {part!r}; {meant}")
+        names = (f"{setting}.{each}" for each in sorted(known))
+        raise InputError(f"--vary {name}: no {setting} has {part!r}; {did_you_mean(f'{setting}.{part}', names)}")
 
 
 def _check_words_of(config: FinetuneConfig, job: FinetuningJob) -> None:

@@ -7,14 +7,13 @@ model.kernel_size:low=3,high=9,step=2,when=model=cnn    a field within the words
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from seqtrain.config import FinetuneConfig
-from seqtrain.errors import InputError
+from seqtrain.errors import InputError, did_you_mean
 from seqtrain.tune.knobs import Choices, Knob, Range, Value, When, text_of
 from seqtrain.tune.policies import POLICY_NAMES
 
@@ -131,15 +130,13 @@ def hint_of(name: str) -> Any:
     known = [each for each in hints if each not in _STAYING]
     if setting in hints and setting not in WORDED:
         raise InputError(f"--vary {name}: {setting} is not in words and has no fields; vary {setting} itself")
-    near = difflib.get_close_matches(name, [*known, *POLICY_NAMES], n=1)
-    meant = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(known))}"
+    meant = did_you_mean(name, [*known, *POLICY_NAMES], f"choose from {', '.join(sorted(known))}")
     raise InputError(f"--vary {name}: no setting is called {name!r}; {meant}")
 
 
 def _check_key(name: str, key: str) -> None:
     if key not in _KEYS:
-        near = difflib.get_close_matches(key, _KEYS, n=1)
-        meant = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(_KEYS)}"
+        meant = did_you_mean(key, _KEYS, f"it takes {', '.join(_KEYS)}")
         raise InputError(f"{name}: {key!r} is nothing that a setting to vary has; {meant}")
 
 

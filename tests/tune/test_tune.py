@@ -286,7 +286,7 @@ def test_a_search_is_shown_without_being_begun_and_time_may_be_up(tmp_path: Path
         ),
         ({"vary": ("epochs:low=1,high=9",)}, "--steps 8 says that it stays"),
         ({"model": "cnn:kernel_size=3"}, "--model cnn:kernel_size=3 says that it stays"),
-        ({"vary": ("model.kernal_size:choices=3/5",)}, "did you mean model.kernel_size"),
+        ({"vary": ("model.kernal_size:choices=3/5",)}, "did you mean 'model.kernel_size'"),
         ({"model": None, "vary": ("model:choices=cnn/transfomer",)}, "did you mean 'transformer'"),
         ({"vary": ("optimizer:choices=adamw/sdg",)}, "--vary optimizer: .*no optimiser|--vary optimizer: "),
         ({"vary": ("dropout:low=0,high=1",)}, "--vary dropout: .*less than 1"),
