@@ -203,6 +203,7 @@ def _history(rows: Sequence[Row], search: Search) -> Section:
     metric = search.judge.metric
     scores = Points(
         title="Scores",
+        what="trials",
         x_label="trial",
         y_label=metric,
         x=x,
@@ -233,6 +234,7 @@ def _slice(knob: Knob, finished: Sequence[Row], search: Search) -> Points | None
     x = np.array([float(row.settings[knob.name] or 0) for row in having])
     return Points(
         title=knob.name,
+        what="trials",
         x_label=f"{knob.name} (powers of ten)" if knob.log else knob.name,
         y_label=search.judge.metric,
         x=np.log10(x) if knob.log else x,

@@ -28,6 +28,8 @@ class Axis:
     end: float
     """Pixel of ``high``."""
     log: bool = False
+    whole: bool = False
+    """What lies along it are whole numbers, such as steps: there are no ticks between them."""
 
     def place(self, values: Any) -> Any:
         """Pixels of values, of any shape."""
@@ -42,6 +44,7 @@ class Axis:
         if self.log:
             return [(value, short_number(value)) for value in _log_ticks(self.low, self.high, wanted)]
         step = _round_step((self.high - self.low) / wanted)
+        step = max(step, 1.0) if self.whole else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         values = [i * step for i in range(first, last + 1)]
         largest = max(abs(value) for value in values)
@@ -69,7 +72,8 @@ def axis_of(values: Array, start: float, end: float, *, margin: float = 0.0, may
         spread = abs(low) * 0.1 or 0.5
         low, high = low - spread, high + spread
     widening = (high - low) * margin
-    return Axis(low=low - widening, high=high + widening, start=start, end=end)
+    whole = len(values) > 0 and bool((values == np.rint(values)).all())
+    return Axis(low=low - widening, high=high + widening, start=start, end=end, whole=whole)
 
 
 def short_number(value: float) -> str:

@@ -78,7 +78,7 @@ def points_chart(points: Points, key: str, max_dots: int = MAX_DOTS) -> str:
         frame(x, y, *labels, ticks=points.has_axes) + plot(x, y, "".join(parts)),
         key,
         points.title,
-        f"{len(shown):,} records by {points.x_label} and {points.y_label}.",
+        f"{len(shown):,} {points.what} by {points.x_label} and {points.y_label}.",
         (x, y),
         labels if points.has_axes else ("", ""),
         size=size,

@@ -83,6 +83,8 @@ class Points:
     """A cloud of records in a plane, such as a map of embeddings, in colours and shapes."""
 
     title: str
+    what: str = "records"
+    """What a point is, as said to those who cannot see it."""
     x_label: str
     y_label: str
     x: NDArray[Any]

@@ -313,6 +313,8 @@ def test_axes_and_numbers() -> None:
     assert [words for _, words in step_axis(np.array([10, 15_000]), 0, 100).ticks(5)] == ["0", "5k", "10k", "15k"]
     assert [words for _, words in axis_of(np.array([0.3, 1.6]), 0, 100).ticks(3)] == ["0.5", "1.0", "1.5"]
     assert [words for _, words in axis_of(np.array([-2.0, 2.0]), 0, 100).ticks(2)] == ["−2", "0", "2"]
+    assert [words for _, words in axis_of(np.array([0.0, 1.0, 2.0]), 0, 100).ticks(5)] == ["0", "1", "2"]
+    assert [words for _, words in axis_of(np.array([0.0, 1.5, 2.0]), 0, 100).ticks(5)][:2] == ["0.0", "0.5"]
     log = axis_of(np.array([1e-6, 1e-6, 1.0]), 0, 60, may_be_log=True)
     assert log.log and log.place(np.array([1e-6, 1e-3, 1.0])) == pytest.approx([0, 30, 60])
     assert not axis_of(np.array([1.0, 2, 3]), 0, 60, may_be_log=True).log
