@@ -84,7 +84,8 @@ def compute(task: str, table: list[tuple[str, ...]], others: list[str], seed: in
     from seqtrain.config import DistillConfig, FinetuneConfig
     from seqtrain.fitting import Silent, fit
     from seqtrain.recipes.distill import prepare_distillation
-    from seqtrain.recipes.finetuning import FinetuningJob, outputs_of, prepare_finetuning
+    from seqtrain.recipes.finetuning import FinetuningJob, prepare_finetuning
+    from seqtrain.recipes.held_out import outputs_of
     from seqtrain.recipes.student_and_teacher import speeds
     from seqtrain.recipes.training_examples import labeled_examples
     from seqtrain.run import save_model

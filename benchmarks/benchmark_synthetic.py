@@ -138,7 +138,8 @@ def train(rows: Rows, rare: list[str], method: str, seed: int, steps: int) -> di
 
     from seqtrain.config import FinetuneConfig
     from seqtrain.fitting import Silent, fit
-    from seqtrain.recipes.finetuning import outputs_of, prepare_finetuning
+    from seqtrain.recipes.finetuning import prepare_finetuning
+    from seqtrain.recipes.held_out import outputs_of
     from seqtrain.recipes.training_examples import labeled_examples
 
     torch.set_num_threads(1)

@@ -97,7 +97,8 @@ def train(rows: list[tuple[str, str, str]], base: str, method: str, seed: int, s
 
     from seqtrain.config import FinetuneConfig
     from seqtrain.fitting import Silent, fit
-    from seqtrain.recipes.finetuning import outputs_of, prepare_finetuning
+    from seqtrain.recipes.finetuning import prepare_finetuning
+    from seqtrain.recipes.held_out import outputs_of
     from seqtrain.recipes.training_examples import labeled_examples
     from seqtrain.scoring import measure, rows_of, true_values
 

@@ -184,7 +184,8 @@ def finetuned(plan: Plan, name: str, seed: int, origin: str | None) -> float:
 
     from seqtrain.config import FinetuneConfig
     from seqtrain.fitting import Silent, fit
-    from seqtrain.recipes.finetuning import outputs_of, prepare_finetuning
+    from seqtrain.recipes.finetuning import prepare_finetuning
+    from seqtrain.recipes.held_out import outputs_of
     from seqtrain.recipes.training_examples import labeled_examples
     from seqtrain.scoring import measure, rows_of, true_values
 

@@ -31,7 +31,8 @@ from seqtrain.io.ledger import HEADER
 from seqtrain.io.splits import VALID
 from seqtrain.models.network import Network
 from seqtrain.objectives import Supervised
-from seqtrain.recipes.finetuning import FinetuningJob, measures_of
+from seqtrain.recipes.finetuning import FinetuningJob
+from seqtrain.recipes.held_out import measures_of
 from seqtrain.recipes.resampling import classes_of, obstacle_to_features, resampling_of
 from seqtrain.recipes.training_examples import labeled_examples
 from seqtrain.recipes.transfer import freezing_of

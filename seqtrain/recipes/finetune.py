@@ -30,7 +30,8 @@ from seqtrain.recipes.chosen_split import digests_of_split
 from seqtrain.recipes.diagnosis import fit_diagnosed, subject_of
 from seqtrain.recipes.features import with_features
 from seqtrain.recipes.findings import Findings, findings_of
-from seqtrain.recipes.finetuning import FinetuningJob, outputs_of, prepare_finetuning
+from seqtrain.recipes.finetuning import FinetuningJob, prepare_finetuning
+from seqtrain.recipes.held_out import outputs_of
 from seqtrain.recipes.networks import (
     describe,
     digests_of,

@@ -9,15 +9,12 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from seqtrain.batching import Examples
 from seqtrain.config import FinetuneConfig, settled
 from seqtrain.device import choose_device, choose_precision
 from seqtrain.errors import InputError
-from seqtrain.evaluation.streaming import ClassScores
 from seqtrain.fitting import Listener, Training
-from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs, tokens_per_batch
+from seqtrain.inference import tokens_per_batch
 from seqtrain.io.columns import Columns, find_columns, infer_task_kind
 from seqtrain.io.delimited import Table, read_table
 from seqtrain.io.ledger import Ledger
@@ -31,6 +28,7 @@ from seqtrain.recipes.adapters import lora_of
 from seqtrain.recipes.bagging import bagged, training_seed
 from seqtrain.recipes.calibration import check_calibration
 from seqtrain.recipes.chosen_split import chosen_split, warn_of_other_rows, without_own_sets
+from seqtrain.recipes.held_out import measures_of, outputs_of
 from seqtrain.recipes.networks import (
     Origin,
     body_config,
@@ -55,16 +53,14 @@ from seqtrain.recipes.training_core import (
 )
 from seqtrain.recipes.training_examples import labeled_examples, option_that_moves, training_examples
 from seqtrain.recipes.transfer import freezing_of, frozen, kept_head, say_head, start_head, trained_by
-from seqtrain.scoring import mean_loss, measure, rows_of, true_values
 from seqtrain.step_count import num_steps_for
-from seqtrain.tasks import ResidueClassification, Task, TaskKind, kind_of
+from seqtrain.tasks import Task, TaskKind, kind_of
 from seqtrain.training import LoopConfig
 
 _DEFAULT_RESIDUES = {"cpu": 6_000_000, "gpu": 100_000_000}
 _EPOCHS = (2, 30)
 """Fewest and most epochs that the default budget of residues is turned into."""
 _HEAD_DROPOUT = 0.1
-_CHUNK_RESIDUES = 65_536
 
 
 @dataclass(frozen=True)
@@ -301,29 +297,3 @@ def _head(config: FinetuneConfig, data: LabeledData, origin: Origin | None) -> H
     if option := option_that_moves(config, data.store.alphabet):
         raise InputError(f"{said}: has weights for positions, and {option} moves letters; leave one of the two out")
     return head
-
-
-def measures_of(data: LabeledData, outputs: NDArray[np.float32], records: NDArray[np.int64]) -> dict[str, float]:
-    """Loss and metrics of some records, given outputs (N, K) or (letters, K); of residues those that can be summed."""
-    task = data.task
-    rows = rows_of(task, data, records)
-    true = true_values(task, data)
-    if isinstance(task, ResidueClassification):
-        # Every evaluation of a training comes here: no second array of all residues, and no sorting for each class.
-        scores = ClassScores(num_classes=task.outputs)
-        for first in range(0, len(rows), _CHUNK_RESIDUES):
-            part = rows[first : first + _CHUNK_RESIDUES]
-            scores = scores.update(true[part], task.values(outputs[part]))
-        metrics = scores.result()
-    else:
-        metrics = measure(task, true[rows], task.values(outputs[rows]))
-    return {"loss": mean_loss(task, data, outputs, records), **metrics}
-
-
-def outputs_of(network: torch.nn.Module, task: Task, examples: Examples, loop: LoopConfig) -> NDArray[np.float32]:
-    """Logits for all records of the store, (N, K) or (letters, K); 0 for those that are not among the examples."""
-    if not len(examples):
-        rows = examples.store.offsets[-1] if task.per_residue else len(examples.store.offsets) - 1
-        return np.zeros((int(rows), task.loss.width(task.outputs)), np.float32)
-    run = residue_outputs if task.per_residue else sequence_outputs
-    return run(network, examples, InferenceConfig(device=loop.device, precision=loop.precision))

@@ -16,7 +16,7 @@ from seqtrain.batch import Batch
 from seqtrain.batching import Examples
 from seqtrain.inference import evaluation_batches, tokens_per_batch
 from seqtrain.labeled import LabeledData
-from seqtrain.recipes.finetuning import outputs_of
+from seqtrain.recipes.held_out import outputs_of
 from seqtrain.recipes.teachers import Teacher
 from seqtrain.scoring import MAIN_METRIC, Scored, rows_of, score_set
 from seqtrain.spans import Spans

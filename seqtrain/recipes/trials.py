@@ -22,7 +22,8 @@ from seqtrain.labeled import LabeledData
 from seqtrain.memory_use import PeakMemory
 from seqtrain.models.network import Network
 from seqtrain.recipes.finetune import digests, train, write_inputs
-from seqtrain.recipes.finetuning import FinetuningJob, measures_of, outputs_of, prepare_finetuning
+from seqtrain.recipes.finetuning import FinetuningJob, prepare_finetuning
+from seqtrain.recipes.held_out import measures_of, outputs_of
 from seqtrain.recipes.training_examples import labeled_examples
 from seqtrain.run_record import finish_run, opened_run
 from seqtrain.scoring import Scored, rows_of

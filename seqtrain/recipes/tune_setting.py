@@ -20,7 +20,8 @@ from seqtrain.models.heads import SequenceHeadConfig
 from seqtrain.models.network import FreshConfig
 from seqtrain.recipes.adapters import lora_of
 from seqtrain.recipes.finetune import digests
-from seqtrain.recipes.finetuning import FinetuningJob, measures_of, prepare_finetuning
+from seqtrain.recipes.finetuning import FinetuningJob, prepare_finetuning
+from seqtrain.recipes.held_out import measures_of
 from seqtrain.recipes.networks import body_config
 from seqtrain.recipes.resampling import resampling_of
 from seqtrain.recipes.training_core import check_words

@@ -24,7 +24,8 @@ from seqtrain.models.network import Network
 from seqtrain.objectives import MaskedLM
 from seqtrain.recipes.diagnosis import Subject, diagnosis_of, fit_diagnosed, subject_of
 from seqtrain.recipes.finetune import held_out
-from seqtrain.recipes.finetuning import FinetuningJob, outputs_of, prepare_finetuning
+from seqtrain.recipes.finetuning import FinetuningJob, prepare_finetuning
+from seqtrain.recipes.held_out import outputs_of
 from seqtrain.recipes.pretrain import pretrain
 from seqtrain.recipes.pretraining import prepare, set_up
 
