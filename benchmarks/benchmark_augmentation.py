@@ -42,6 +42,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "Murphy 10 groups at 0.05": {"augment": ("group-substitution:reduced=murphy10,rate=0.05",)},
     "mixup": {"mix": "mixup:alpha=0.4"},
     "cutmix": {"mix": "cutmix"},
+    "gradient-sign at 0.01": {"adversarial": "gradient-sign:size=0.01"},
     "gradient-sign at 0.1": {"adversarial": "gradient-sign:size=0.1"},
     "BLOSUM62 and mixup": {"augment": ("matrix-substitution:rate=0.02",), "mix": "mixup:alpha=0.4"},
     "synonymous codons": {"alphabet": "codon", "augment": ("synonymous-codons:rate=0.5",)},

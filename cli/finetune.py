@@ -41,8 +41,8 @@ from seqtrain_cli.train import run_training
 @click.option(
     "--adversarial",
     metavar="WORDS",
-    help="Train on every batch once more with its embeddings moved against the network: gradient-sign:size=0.1, or "
-    "projected-gradient:size=0.1,steps=3. Takes about 3 times as long.",
+    help="Train on every batch once more with its embeddings moved against the network: gradient-sign:size=0.01, or "
+    "projected-gradient:size=0.01,steps=3. Takes about 3 times as long.",
 )
 @click.option(
     "--resample",

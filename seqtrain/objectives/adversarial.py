@@ -22,7 +22,7 @@ _STEPS_OVER_REACH = 2.5
 class GradientSign:
     """One step by the sign of the gradient (Goodfellow et al. 2015, arXiv:1412.6572)."""
 
-    size: float = 0.1
+    size: float = 0.01
     """Added to each number or taken from it; a multiple of the root mean square of its position's embedding."""
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class ProjectedGradient:
     The start is drawn as dropout is. Each step costs as much as a step of training without it.
     """
 
-    size: float = 0.1
+    size: float = 0.01
     """As of :class:`GradientSign`."""
     steps: int = 3
 
@@ -142,4 +142,4 @@ def unattacked(objective: Objective) -> Objective:
 
 def _check_size(name: str, size: float) -> None:
     if not 0 < size < float("inf"):
-        raise InputError(f"{name}: size is {size:g}; give a number above 0, such as 0.1")
+        raise InputError(f"{name}: size is {size:g}; give a number above 0, such as 0.01")

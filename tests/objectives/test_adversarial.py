@@ -115,7 +115,7 @@ def test_the_loss_grows_by_more_than_under_noise_of_that_size(
     network, batch = network_of(body), labelled()
     shift = worst_shift(network, objective(), batch, attack)
     with torch.no_grad():
-        limits = 0.1 * network.embedded(batch).pow(2).mean(dim=1, keepdim=True).sqrt()
+        limits = attack.size * network.embedded(batch).pow(2).mean(dim=1, keepdim=True).sqrt()
         assert (shift.abs() <= limits * (1 + 1e-5)).all() and shift.abs().max() > 0
 
         def loss(moved: Tensor) -> float:
