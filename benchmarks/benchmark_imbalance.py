@@ -11,7 +11,7 @@ Recall is given by how many training proteins a fold has.
 Every method trains the same small CNN on the same draws for the same number of epochs, and its last weights are scored.
 What was trained is kept in the result file: a run that is started again goes on with the missing cells.
 
-    python benchmarks/benchmark_imbalance.py --data FOLDER [--task scop|homology] [--full] [--seeds 5] [--processes 2]
+    python benchmarks/benchmark_imbalance.py --data FOLDER [--task scop|homology] [--methods NAME …] [--full] [--seeds 5]
 """
 
 from __future__ import annotations
@@ -200,6 +200,7 @@ def main() -> None:
     parser.add_argument("--task", choices=tuple(EPOCHS), default="scop", help="whose cells are filled")
     parser.add_argument("--epochs", type=int, help="of the task; 20 for scop and 10 for homology")
     parser.add_argument("--full", action="store_true", help="20 seeds, 60 epochs, and two methods more")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="that are trained")
     options = parser.parse_args()
     seeds = 20 if options.full else options.seeds
     epochs = options.epochs or EPOCHS[options.task][options.full]
@@ -219,7 +220,7 @@ def main() -> None:
         (f"{group}|{method}|{seed}", partial(prepared, data, group, method, seed, epochs))
         for group in groups
         for seed in range(seeds)
-        for method in METHODS
+        for method in options.methods
         if options.full or method not in ONLY_FULL
     )
     grid.fill(wanted, processes=options.processes, minutes=options.minutes)
