@@ -11,7 +11,7 @@ Recall is given by how many training proteins a fold has.
 Every method trains the same small CNN on the same draws for the same number of epochs, and its last weights are scored.
 What was trained is kept in the result file: a run that is started again goes on with the missing cells.
 
-    python benchmarks/benchmark_imbalance.py --data FOLDER [--task scop|homology] [--methods NAME …] [--full] [--seeds 5]
+    python benchmarks/benchmark_imbalance.py --data FOLDER [--task scop|homology] [--methods NAME …] [--full]
 """
 
 from __future__ import annotations

@@ -24,14 +24,7 @@ def read_config(kind: type[Config], path: Path | None, options: Mapping[str, Any
     Raises:
         InputError: a file that is missing or not TOML; a key (with the nearest match), type or value that does not fit.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; check the path of --config") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not TOML: {error}; correct it") from None
+    values = {} if path is None else read_toml(path, "--config")
     where = f"{path}: " if path is not None else ""
     hints = get_type_hints(kind)
     for name, value in values.items():
@@ -42,6 +35,23 @@ def read_config(kind: type[Config], path: Path | None, options: Mapping[str, Any
     config = kind(**values)
     _check_ranges(config)
     return config
+
+
+def read_toml(path: Path, named_by: str) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Args:
+        named_by: the option that names the file, for messages.
+
+    Raises:
+        InputError: a file that is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; check the path of {named_by}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML: {error}; correct it") from None
 
 
 def _fitted(name: str, value: Any, hint: Any) -> Any:

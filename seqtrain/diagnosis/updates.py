@@ -91,9 +91,9 @@ class Watch(Regularizer):
             if name in self._before:
                 layers.setdefault(layer_of(name), []).append((parameter, self._before[name]))
         for layer, pairs in layers.items():
-            matrices = [(now.detach(), before) for now, before in pairs if now.ndim > 1]
-            gradients = [now.grad.detach() for now, _ in pairs if now.grad is not None]
-            change = _length([now - before for now, before in matrices])
+            matrices = [(after.detach(), before) for after, before in pairs if after.ndim > 1]
+            gradients = [after.grad.detach() for after, _ in pairs if after.grad is not None]
+            change = _length([after - before for after, before in matrices])
             size = _length([before for _, before in matrices])
             self.moved.append(
                 Moved(
@@ -101,7 +101,7 @@ class Watch(Regularizer):
                     layer=layer,
                     ratio=change / size if size else math.nan,
                     gradient=_length(gradients),
-                    learning_rate=max((rates.get(now, 0.0) for now, _ in pairs), default=0.0),
+                    learning_rate=max((rates.get(after, 0.0) for after, _ in pairs), default=0.0),
                 )
             )
             if step % max(1, self.num_steps // _DRAWN) == 0 or step == self.num_steps - 1:

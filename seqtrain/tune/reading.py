@@ -7,12 +7,12 @@ model.kernel_size:low=3,high=9,step=2,when=model=cnn    a field within the words
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from seqtrain.config import FinetuneConfig
+from seqtrain.config_files import read_toml
 from seqtrain.errors import InputError, did_you_mean
 from seqtrain.tune.knobs import Choices, Knob, Range, Value, When, text_of
 from seqtrain.tune.policies import POLICY_NAMES
@@ -86,14 +86,8 @@ def read_space(path: Path) -> list[Knob]:
     Raises:
         InputError: a file that is missing or not TOML, or a knob that does not fit.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; check the path of --space") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML: {error}; correct it") from None
     knobs = []
-    for name, values in tables.items():
+    for name, values in read_toml(path, "--space").items():
         if not isinstance(values, dict):
             raise InputError(f"{path}: {name} = {values!r} is no table; write [{name}] and low, high or choices below")
         if any(isinstance(value, dict) for value in values.values()):
