@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from seqtrain.errors import InputError
 from seqtrain.models.checks import require_fraction, require_whole
-from seqtrain.models.encoder import initialise
+from seqtrain.models.starting import start_as_esm
 
 _NOWHERE = 2**40
 """More rows than any table has."""
@@ -54,7 +54,7 @@ class AlignedHead(nn.Module):
         self.dense = nn.Linear(config.length * config.channels, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
-        self.apply(initialise)
+        self.apply(start_as_esm)
         nn.init.normal_(self.channels.weight, std=width**-0.5)  # channels of variance 1 (LeCun et al. 1998)
 
     def forward(self, hidden: Tensor, segments: Tensor, residues: Tensor, num_sequences: int) -> Tensor:

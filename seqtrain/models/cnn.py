@@ -15,6 +15,7 @@ from seqtrain.models.embedding import TokenEmbedding
 from seqtrain.models.noise import BranchNoise, FeatureNoise, Noise, linear
 from seqtrain.models.normalization import Norm, normalization
 from seqtrain.models.scaling import Growth, width_and_depth
+from seqtrain.models.starting import start_residual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +138,8 @@ class CNN(nn.Module):
         self.feature_noise = FeatureNoise(config.feature_noise)
         self.blocks = nn.ModuleList(CNNBlock(config, index) for index in range(config.depth))
         self.final_norm = normalization(config.norm, config.width, config.layer_norm_eps)
-        # The linear layers keep torch's own initialisation, for which the layer norm before each was made.
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        # The other layers keep torch's own initialisation, for which the norm before each was made.
+        start_residual(self.embedding, [block.up for block in self.blocks])
 
     @property
     def width(self) -> int:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqtrain.models.encoder import initialise
 from seqtrain.models.pooling import accumulating, means
+from seqtrain.models.starting import start_as_esm
 
 
 def residue_means(hidden: Tensor, segments: Tensor, residues: Tensor, num_sequences: int) -> Tensor:
@@ -32,7 +32,7 @@ class SimilarityModule(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.dense = nn.Linear(width, width)
         self.output = nn.Linear(width, projections)
-        self.apply(initialise)
+        self.apply(start_as_esm)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """pooled (B, D) -> (B, P), which are compared by their direction"""

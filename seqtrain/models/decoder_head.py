@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from seqtrain.models.attention import Packing, activation_dtype
 from seqtrain.models.checks import require_whole
-from seqtrain.models.encoder import initialise, through_layers
+from seqtrain.models.encoder import through_layers
 from seqtrain.models.rotary import Rotary
+from seqtrain.models.starting import start_as_esm
 from seqtrain.models.transformer import TransformerConfig, TransformerLayer
 
 
@@ -64,7 +65,7 @@ class DecoderHead(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, config.vocabulary_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
-        self.apply(initialise)
+        self.apply(start_as_esm)
         nn.init.normal_(self.mask, std=0.02)
 
     def forward(self, hidden: Tensor, kept: Tensor, boundaries: Tensor, decode: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seqtrain.models.attention import Packing, activation_dtype
 from seqtrain.models.embedding import TokenEmbedding
 from seqtrain.models.rotary import Rotary
+from seqtrain.models.starting import start_as_esm
 
 Angles = tuple[Tensor, Tensor]
 
@@ -27,7 +28,7 @@ class RotaryEncoder(nn.Module):
         self.rotary = Rotary(head_size)
         self.layers = nn.ModuleList(layers)
         self.final_norm = final_norm
-        self.apply(initialise)
+        self.apply(start_as_esm)
 
     @property
     def width(self) -> int:
@@ -124,11 +125,3 @@ def through_layers(
     hidden = layers[-1](hidden, angles, packing.decode_attention, packing.decode)
     normed: Tensor = final_norm(hidden)
     return normed if packing.restore is None else normed.index_select(0, packing.restore)
-
-
-def initialise(module: nn.Module) -> None:
-    """The weights that a new ESM model starts from: normal with deviation 0.02, biases 0, norms 1."""
-    if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)

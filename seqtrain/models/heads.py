@@ -12,10 +12,10 @@ from torch.nn import functional
 from seqtrain.models.aligned_head import AlignedHead, AlignedHeadConfig
 from seqtrain.models.checks import require_choice, require_fraction, require_positive, require_whole
 from seqtrain.models.compared_head import ComparedHead
-from seqtrain.models.encoder import initialise
 from seqtrain.models.imprinted_head import ImprintedHead, ImprintedHeadConfig
 from seqtrain.models.light_attention import LightAttentionHead, LightAttentionHeadConfig
 from seqtrain.models.pooling import accumulating, maxima, means, weighted_means
+from seqtrain.models.starting import keep_variance, start_as_esm
 
 Pooling = Literal["all", "mean", "max", "attention"]
 
@@ -86,7 +86,7 @@ class LanguageModelHead(nn.Module):
         self.layer_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.decoder = None if config.tied else nn.Linear(width, config.vocabulary_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
-        self.apply(initialise)
+        self.apply(start_as_esm)
 
     def forward(self, hidden: Tensor, token_embedding: Tensor | None) -> Tensor:
         """hidden (M, D), token_embedding (V, D) for a tied head -> logits (M, V)"""
@@ -113,7 +113,8 @@ class PooledHead(nn.Module):
         self.dense = nn.Linear(pooled, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
-        self.apply(initialise)
+        keep_variance(self.dense)
+        keep_variance(self.output)
         if self.attention is not None:
             nn.init.zeros_(self.attention.weight)
 
@@ -152,7 +153,8 @@ class PositionHead(nn.Module):
         self.dense = nn.Linear(width, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
-        self.apply(initialise)
+        keep_variance(self.dense)
+        keep_variance(self.output)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden (T, D) -> logits (T, K)"""

@@ -12,8 +12,8 @@ from torch.nn import functional
 from seqtrain.errors import InputError
 from seqtrain.models.checks import require_fraction, require_whole
 from seqtrain.models.convolution import PackedConvolution, Spacing
-from seqtrain.models.encoder import initialise
 from seqtrain.models.pooling import accumulating, maxima, weighted_means
+from seqtrain.models.starting import keep_variance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,8 @@ class LightAttentionHead(nn.Module):
         self.dense = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
-        self.apply(initialise)
+        keep_variance(self.dense)
+        keep_variance(self.output)
         for parameter in self.scores.parameters():
             nn.init.zeros_(parameter)
 

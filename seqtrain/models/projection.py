@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.models.checks import require_whole
-from seqtrain.models.encoder import initialise
 from seqtrain.models.pooling import means
+from seqtrain.models.starting import start_as_esm
 
 _LARGEST = 32_767
 
@@ -69,7 +69,7 @@ class ProjectionHead(nn.Module):
             else None
         )
         self.support = SupportSet(config.support_size, config.projections) if config.support_size else None
-        self.apply(initialise)
+        self.apply(start_as_esm)
 
     def forward(
         self, hidden: Tensor, segments: Tensor, residues: Tensor, num_sequences: int, records: Tensor

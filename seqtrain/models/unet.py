@@ -17,6 +17,7 @@ from seqtrain.models.noise import BranchNoise, FeatureNoise, Noise, linear
 from seqtrain.models.normalization import Norm, normalization
 from seqtrain.models.pyramid import Pyramid
 from seqtrain.models.scaling import Growth, width_and_depth
+from seqtrain.models.starting import keep_variance, start_residual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ class Encoder(UNetBlock):
         width = config.widths[level]
         self.widen = linear(config.widths[level - 1], width, config.drop_connect) if level else None
         if self.widen is not None:
-            _keep_variance(self.widen)
+            keep_variance(self.widen)
 
     def forward(self, hidden: Tensor, pyramid: Pyramid) -> Tensor:
         """(T, D) of the level above -> (T', D') of its own"""
@@ -160,18 +161,13 @@ class Decoder(UNetBlock):
         # A transposed convolution of kernel 2 and stride 2 is a linear layer that gives two rows for each.
         self.rise = linear(config.widths[level + 1], 2 * width, config.drop_connect)
         self.merge = linear(2 * width, width, config.drop_connect)
-        _keep_variance(self.rise)
-        _keep_variance(self.merge)
+        keep_variance(self.rise)
+        keep_variance(self.merge)
 
     def forward(self, below: Tensor, skipped: Tensor, pyramid: Pyramid, decode: Tensor | None) -> Tensor:
         """below (T', D') of the level below, skipped (T, D) -> (T, D), or (M, D) at the rows in decode (M,)"""
         risen = pyramid.halvings[self.level].spread(self.rise(below))
         return self.convolve(self.merge(torch.cat((skipped, risen), dim=1)), pyramid.spacings[self.level], decode)
-
-
-def _keep_variance(layer: nn.Linear) -> None:
-    """What leads from level to level has no norm before it, and must pass the signal on undiminished (LeCun 1998)."""
-    nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
 
 
 class UNet(nn.Module):
@@ -189,8 +185,8 @@ class UNet(nn.Module):
         up = [Decoder(config, level) for level in reversed(range(config.levels))]
         self.blocks = nn.ModuleList([*down, *up])
         self.final_norm = normalization(config.norm, config.width, config.layer_norm_eps)
-        # Convolutions keep torch's own initialisation, for which the norm before each was made.
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        # The other convolutions keep torch's own initialisation, for which the norm before each was made.
+        start_residual(self.embedding, [block.second.convolution for block in self.blocks])
 
     @property
     def width(self) -> int:
