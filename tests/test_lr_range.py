@@ -61,7 +61,8 @@ def _result() -> RangeResult:
 def test_a_network_that_learns() -> None:
     result = _result()
     assert result.fell and len(result.rates) < 60
-    assert result.losses[0] == pytest.approx(math.log(33), rel=0.2)
+    # A guess, and half a nat for logits that start with variance 1 from embeddings of variance 1 / width.
+    assert result.losses[0] == pytest.approx(math.log(33) + 0.5, rel=0.1)
     assert result.smoothed[-1] > 1.2 * result.smoothed[0]
     low, high = result.bounds
     assert 1e-5 < low < high <= result.lowest < result.rates[-1]

@@ -83,7 +83,7 @@ def test_the_mean_of_many_answers_is_near_what_the_network_says() -> None:
     expected = sequence_outputs(network, examples, CPU)
     found = np.concatenate([each.mean(axis=0) for each in sampled_outputs(network, examples, CPU, 400)])
     deviations = np.concatenate([each.std(axis=0) for each in sampled_outputs(network, examples, CPU, 400)])
-    assert np.abs(found - expected).max() < 0.5 * deviations.mean()
+    assert np.abs(found - expected).max() < 0.75 * deviations.mean()
 
 
 def test_what_is_borrowed_is_given_back() -> None:

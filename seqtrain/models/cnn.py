@@ -136,10 +136,11 @@ class CNN(nn.Module):
         self.config = config
         self.embedding = TokenEmbedding(config.vocabulary_size, config.width)
         self.feature_noise = FeatureNoise(config.feature_noise)
-        self.blocks = nn.ModuleList(CNNBlock(config, index) for index in range(config.depth))
+        blocks = [CNNBlock(config, index) for index in range(config.depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.final_norm = normalization(config.norm, config.width, config.layer_norm_eps)
         # The other layers keep torch's own initialisation, for which the norm before each was made.
-        start_residual(self.embedding, [block.up for block in self.blocks])
+        start_residual(self.embedding, [block.up for block in blocks])
 
     @property
     def width(self) -> int:

@@ -15,7 +15,7 @@ from seqtrain.models.compared_head import ComparedHead
 from seqtrain.models.imprinted_head import ImprintedHead, ImprintedHeadConfig
 from seqtrain.models.light_attention import LightAttentionHead, LightAttentionHeadConfig
 from seqtrain.models.pooling import accumulating, maxima, means, weighted_means
-from seqtrain.models.starting import keep_variance, start_as_esm
+from seqtrain.models.starting import start_answer, start_as_esm
 
 Pooling = Literal["all", "mean", "max", "attention"]
 
@@ -113,8 +113,7 @@ class PooledHead(nn.Module):
         self.dense = nn.Linear(pooled, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
-        keep_variance(self.dense)
-        keep_variance(self.output)
+        start_answer(self.dense, self.output)
         if self.attention is not None:
             nn.init.zeros_(self.attention.weight)
 
@@ -153,8 +152,7 @@ class PositionHead(nn.Module):
         self.dense = nn.Linear(width, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
-        keep_variance(self.dense)
-        keep_variance(self.output)
+        start_answer(self.dense, self.output)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden (T, D) -> logits (T, K)"""

@@ -13,7 +13,7 @@ from seqtrain.errors import InputError
 from seqtrain.models.checks import require_fraction, require_whole
 from seqtrain.models.convolution import PackedConvolution, Spacing
 from seqtrain.models.pooling import accumulating, maxima, weighted_means
-from seqtrain.models.starting import keep_variance
+from seqtrain.models.starting import start_answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,7 @@ class LightAttentionHead(nn.Module):
         self.dense = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
-        keep_variance(self.dense)
-        keep_variance(self.output)
+        start_answer(self.dense, self.output)
         for parameter in self.scores.parameters():
             nn.init.zeros_(parameter)
 

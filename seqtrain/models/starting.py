@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 
@@ -25,7 +27,16 @@ def keep_variance(layer: nn.Linear | nn.Conv1d, scale: float = 1.0) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def start_residual(embedding: nn.Embedding, last_layers: list[nn.Linear | nn.Conv1d]) -> None:
+def start_answer(dense: nn.Linear, output: nn.Linear) -> None:
+    """The two last layers of a head: the first keeps the variance, the last gives numbers near 0, a guess.
+
+    So the first loss of K classes is near ln K, and standardised numbers start at their mean.
+    """
+    keep_variance(dense)
+    keep_variance(output, scale=0.25)
+
+
+def start_residual(embedding: nn.Embedding, last_layers: Sequence[nn.Linear | nn.Conv1d]) -> None:
     """Let a residual network start near its embeddings: all branches together are no larger than they.
 
     Embeddings have the variance 1 / D, so that a language model head tied to them gives logits of variance 1. The last

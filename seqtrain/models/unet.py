@@ -183,10 +183,11 @@ class UNet(nn.Module):
         self.feature_noise = FeatureNoise(config.feature_noise)
         down = [Encoder(config, level) for level in range(config.levels + 1)]
         up = [Decoder(config, level) for level in reversed(range(config.levels))]
-        self.blocks = nn.ModuleList([*down, *up])
+        blocks: list[UNetBlock] = [*down, *up]
+        self.blocks = nn.ModuleList(blocks)
         self.final_norm = normalization(config.norm, config.width, config.layer_norm_eps)
         # The other convolutions keep torch's own initialisation, for which the norm before each was made.
-        start_residual(self.embedding, [block.second.convolution for block in self.blocks])
+        start_residual(self.embedding, [block.second.convolution for block in blocks])
 
     @property
     def width(self) -> int:

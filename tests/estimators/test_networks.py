@@ -27,7 +27,7 @@ from seqtrain.errors import InputError
 from seqtrain.estimators import SequenceClassifier, SequenceRegressor
 from tests.other_process import there_and_back
 
-SMALL: dict[str, Any] = {"model": "cnn", "size": "10K", "epochs": 8, "learning_rate": 0.01, "device": "cpu"}
+SMALL: dict[str, Any] = {"model": "cnn", "size": "10K", "epochs": 14, "learning_rate": 0.01, "device": "cpu"}
 CLASSIFIER, REGRESSOR = SequenceClassifier(**SMALL), SequenceRegressor(**SMALL)
 both = pytest.mark.parametrize("estimator", [CLASSIFIER, REGRESSOR], ids=["classifier", "regressor"])
 
@@ -233,7 +233,7 @@ def test_further_settings_reach_the_training_and_verbose_says_what_happens(capsy
 
 def test_readings_and_diagnosis_are_kept_and_used() -> None:
     settings = {"calibrate": "temperature", "threshold": "0.000001", "debug": True}
-    found = clone(CLASSIFIER).set_params(epochs=2, settings=settings).fit(sequences(), targets(CLASSIFIER))
+    found = clone(CLASSIFIER).set_params(epochs=6, settings=settings).fit(sequences(), targets(CLASSIFIER))
     assert set(found.predict(sequences())) == {"there"}
     assert (found.predict_proba(sequences())[:, 1] < 0.5).any()
     assert b'"temperature"' in found.run_files_["task.json"] and b'"after"' in found.run_files_["debug.json"]

@@ -13,7 +13,6 @@ from seqtrain.models.starting import keep_variance, start_residual
 from seqtrain.models.unet import UNetConfig
 
 CNN = CNNConfig(width=80, depth=4)
-UNET = UNetConfig(width=32, levels=3)
 
 
 @pytest.mark.parametrize(("layer", "fan_in"), [(nn.Linear(400, 300), 400), (nn.Conv1d(80, 300, 5), 400)])
@@ -53,6 +52,25 @@ def test_branches_together_start_no_larger_than_the_embeddings() -> None:
     assert 0.05 < float((states[-1] - states[0]).std() / states[0].std()) < 1
 
 
+def test_branches_of_a_u_net_start_by_the_same_formula() -> None:
+    torch.manual_seed(0)
+    body = UNetConfig(width=64, levels=1).build()
+    for block in body.blocks:
+        weight = block.second.convolution.weight.detach()  # type: ignore[union-attr]
+        assert float(weight.std()) == pytest.approx((5 * weight.shape[0] * 64 * 3) ** -0.5, rel=0.05)
+
+
+def test_the_first_answer_is_near_a_guess() -> None:
+    torch.manual_seed(0)
+    head = PooledHeadConfig(outputs=30).build(64).eval()
+    with torch.no_grad():
+        logits = head.answer(torch.randn(500, 192))
+        assert float(head.dense(torch.randn(500, 192)).std()) == pytest.approx(1, rel=0.05)
+    assert 0.1 < float(logits.std()) < 0.25
+    loss = functional.cross_entropy(logits, torch.randint(30, (500,)))
+    assert float(loss) == pytest.approx(math.log(30), rel=0.02)
+
+
 def test_logits_of_a_tied_head_start_with_variance_one() -> None:
     torch.manual_seed(0)
     body = CNN.build()
@@ -62,17 +80,16 @@ def test_logits_of_a_tied_head_start_with_variance_one() -> None:
     assert float(logits.std()) == pytest.approx(1, rel=0.2)
 
 
-@pytest.mark.parametrize("config", [CNN, UNET])
-def test_a_task_of_many_classes_does_not_sit_still(config: CNNConfig | UNetConfig) -> None:
-    """40 classes of relatives; with embeddings and heads of deviation 0.02 the loss was still at 0.72 ln 40 here."""
+def test_a_task_of_many_classes_does_not_sit_still() -> None:
+    """40 classes of relatives; embeddings and heads of deviation 0.02 were at 0.7 ln 40 after these steps."""
     generator = torch.Generator().manual_seed(0)
     ancestors = torch.randint(4, 24, (40, 50), generator=generator)
     torch.manual_seed(0)
-    body, head = config.build(), PooledHeadConfig(outputs=40).build(config.width)
+    body, head = CNN.build(), PooledHeadConfig(outputs=40).build(CNN.width)
     optimizer = torch.optim.AdamW([*body.parameters(), *head.parameters()], lr=1e-3)
     segments, boundaries = torch.arange(20).repeat_interleave(50), torch.arange(0, 1001, 50)
     losses = []
-    for _ in range(135):
+    for _ in range(150):
         classes = torch.randint(40, (20,), generator=generator)
         changed = torch.rand((20, 50), generator=generator) < 0.2
         others = torch.randint(4, 24, (20, 50), generator=generator)
@@ -83,4 +100,4 @@ def test_a_task_of_many_classes_does_not_sit_still(config: CNNConfig | UNetConfi
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert sum(losses[-20:]) / 20 < 0.63 * math.log(40)
+    assert sum(losses[-20:]) / 20 < 0.55 * math.log(40)

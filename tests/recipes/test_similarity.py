@@ -165,7 +165,7 @@ def test_the_module_tells_sequences_better_the_longer_it_has_learnt_and_the_teac
         return float(torch.nn.functional.cross_entropy(logits, torch.arange(30))), asked
 
     (short, _), (long, asked) = lost(1), lost(40)
-    assert long < short - 0.5 and abs(short - np.log(30)) < 0.1
+    assert long < short - 0.5 and abs(short - np.log(30)) < 0.4
     assert not any(parameter.requires_grad for parameter in asked.parameters())
 
 
