@@ -30,7 +30,7 @@ def keep_variance(layer: nn.Linear | nn.Conv1d, scale: float = 1.0) -> None:
 def start_answer(dense: nn.Linear, output: nn.Linear) -> None:
     """The two last layers of a head: the first keeps the variance, the last gives numbers near 0, a guess.
 
-    So the first loss of K classes is near ln K, and standardised numbers start at their mean.
+    So the first loss of K classes is near ln K, and standardised numbers start at their mean; the quarter is ours.
     """
     keep_variance(dense)
     keep_variance(output, scale=0.25)
