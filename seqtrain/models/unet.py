@@ -143,7 +143,7 @@ class Encoder(UNetBlock):
         width = config.widths[level]
         self.widen = linear(config.widths[level - 1], width, config.drop_connect) if level else None
         if self.widen is not None:
-            keep_variance(self.widen)
+            keep_variance(self.widen)  # what leads from level to level has no norm before it
 
     def forward(self, hidden: Tensor, pyramid: Pyramid) -> Tensor:
         """(T, D) of the level above -> (T', D') of its own"""
