@@ -23,7 +23,7 @@ def as_texts(X: Any) -> list[str]:
     """A list, an array, a column or a table of one column -> N strings.
 
     Raises:
-        ValueError: one string in place of a list, or several columns.
+        ValueError: one string in place of a list, several columns, or something that is not text.
         TypeError: a sparse matrix.
     """
     if isinstance(X, str):
@@ -35,4 +35,7 @@ def as_texts(X: Any) -> list[str]:
         if texts.ndim != 1 and not (texts.ndim == 2 and texts.shape[1] == 1):
             raise ValueError(f"sequences of shape {texts.shape}; pass one column of strings, such as table['sequence']")
         texts = texts.ravel().tolist()
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"sequence {index} is {text!r}, which is not text; leave it out or convert it")
     return list(texts)

@@ -9,12 +9,9 @@ when something is fitted.
 
 from __future__ import annotations
 
-import csv
-import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +22,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from seqtrain.errors import InputError
 from seqtrain.estimators.columns import SequenceInput, as_texts
-
-if TYPE_CHECKING:
-    from seqtrain.fitting import Listener
-    from seqtrain.predict import Predictor
+from seqtrain.estimators.fitted_run import fitted_run, predictor_of, write_files
 
 _SEEDS = 2**31 - 1
-_KEPT = ("model", "task.json", "run.json", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "debug.json")
-"""Of a run directory; checkpoints and reports are left behind."""
 
 
 class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
@@ -78,7 +70,7 @@ class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
         if Path(folder).exists():
             raise InputError(f"{folder}: exists already; choose another folder")
         with replacing_folder(Path(folder)) as partial:
-            _write(self.run_files_, partial)
+            write_files(self.run_files_, partial)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -87,67 +79,26 @@ class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "run_files_"):
-            self._predictor = _predictor(self.run_files_, self.device)
+            self._predictor = predictor_of(self.run_files_, self.device)
 
     def _fit(self, X: Any, labels: Sequence[Sequence[str]], sample_weight: Any) -> None:
         """Train on N sequences with a row of label cells each."""
+        from seqtrain.fitting import Silent
+
         texts = as_texts(X)
         if len(texts) != len(labels):
             raise ValueError(f"{len(texts)} sequences and {len(labels)} labels; give one label for each")
         if not texts:
             raise ValueError("no sequences to learn from; give at least one")
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ValueError(f"sequence {index} is {text!r}, which is not text")
         weights = None if sample_weight is None else _weights(sample_weight, len(texts))
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            _write_table(folder / "X.csv", texts, labels, weights)
-            try:
-                self._train(folder, len(labels[0]), weighted=weights is not None)
-            except InputError as error:
-                raise InputError(_in_words_of_python(str(error), folder)) from None
-            self.run_files_ = _read(folder / "run")
-        self._predictor = _predictor(self.run_files_, self.device)
-
-    def _train(self, folder: Path, num_columns: int, *, weighted: bool) -> None:
-        """Finetune on the table in a folder, and leave a run beside it."""
-        from seqtrain.config import FinetuneConfig
-        from seqtrain.config_files import read_config
-        from seqtrain.fitting import Silent
-        from seqtrain.recipes.diagnosis import diagnosis_of, subject_of
-        from seqtrain.recipes.finetune import digests, train, write_inputs
-        from seqtrain.recipes.finetuning import prepare_finetuning
-        from seqtrain.run_record import finish_run, opened_run
-
         own = {
-            "table": str(folder / "X.csv"), "output": str(folder / "run"), "sequence_column": "sequence",
-            "target": tuple(f"label_{column}" for column in range(num_columns)), "split_column": "set",
-            "weight_column": "weight" if weighted else None, "task": self._kind, "model": self.model,
-            "size": self.size, "init_from": self.init_from, "epochs": self.epochs,
-            "learning_rate": self.learning_rate, "alphabet": self.alphabet, "device": self.device,
-            "seed": _seed(self.random_state),
+            "task": self._kind, "model": self.model, "size": self.size, "init_from": self.init_from,
+            "epochs": self.epochs, "learning_rate": self.learning_rate, "alphabet": self.alphabet,
+            "device": self.device, "seed": _seed(self.random_state),
         }  # fmt: skip
-        further = dict(self.settings or {})
-        if repeated := sorted({name for name, value in own.items() if value is not None} & set(further)):
-            raise InputError(f"settings: {repeated[0]} is decided by the estimator; set its own parameter instead")
-        if further.get("members", 1) != 1:
-            raise InputError("settings: members makes several networks; join estimators with VotingClassifier instead")
-        if sets := sorted({"split", "split_by", "fold"} & set(further)):
-            raise InputError(
-                f"settings: {sets[0]} names sets, and fit learns from all of X; give folds to cross_val_score"
-            )
-        unknown = sorted(set(further) - set(FinetuneConfig.__dataclass_fields__))
-        if unknown:
-            raise InputError(f"settings: {unknown[0]!r} is no setting of seqtrain finetune; see its --help")
-        listener: Listener = _Printing() if self.verbose else Silent()
-        job = prepare_finetuning(read_config(FinetuneConfig, None, {**own, **further}), listener)
-        output = folder / "run"
-        with opened_run(output, "finetune", job.config, digests(job), "", overwrite=False):
-            write_inputs(output, job)
-            trained, outputs = train(job, output, listener)
-            diagnosis_of(subject_of(trained), output, listener, outputs=outputs)
-            finish_run(output, {"sets": []})
+        listener = _Printing() if self.verbose else Silent()
+        self.run_files_ = fitted_run(texts, labels, weights, own=own, further=self.settings or {}, listener=listener)
+        self._predictor = predictor_of(self.run_files_, self.device)
 
     def _values(self, X: Any) -> NDArray[np.float64]:
         """(N, K) numbers in units of the labels, or probabilities in the order of the network's classes."""
@@ -158,14 +109,10 @@ class _SequenceNetwork(SequenceInput, BaseEstimator):  # type: ignore[misc]
         predictor = self._predictor
         task = predictor.task
         assert task is not None
-        texts = as_texts(X)
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ValueError(f"sequence {index} is {text!r}, which is not text")
         read = RecordReader(predictor.alphabet, "error", Ledger(), max_length=predictor.max_length, long="window")
         raw = (
             RawRecord(str(index), text.encode("utf-8", "replace"), "X", f"sequence {index}")
-            for index, text in enumerate(texts)
+            for index, text in enumerate(as_texts(X))
         )
         outputs = [values for _, values in predictor.outputs(read(raw)) if values is not None]
         width = task.loss.width(task.outputs)
@@ -309,43 +256,3 @@ def _weights(sample_weight: Any, count: int) -> NDArray[np.float64]:
     if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError(f"sample_weight of shape {weights.shape}; give {count} finite numbers of at least 0")
     return weights
-
-
-def _write_table(
-    path: Path, texts: Sequence[str], labels: Sequence[Sequence[str]], weights: NDArray[np.float64] | None
-) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        names = [f"label_{column}" for column in range(len(labels[0]))]
-        writer.writerow(["sequence", *names, "set", *(["weight"] if weights is not None else [])])
-        for index, (text, row) in enumerate(zip(texts, labels, strict=True)):
-            weight = [] if weights is None else [repr(float(weights[index]))]
-            writer.writerow([text, *row, "train", *weight])
-
-
-def _in_words_of_python(message: str, folder: Path) -> str:
-    """An error of the finetuning, with the place of a sequence in X for the line of its table."""
-    table = re.escape(str(folder / "X.csv"))
-    message = re.sub(rf"{table}:(\d+)", lambda found: f"sequence {int(found[1]) - 2}", message)
-    return re.sub(rf"{table}(: )?|record '[^']*': ", "", message)
-
-
-def _read(folder: Path) -> dict[str, bytes]:
-    """The files of a run that say all that is needed of it, by their paths within it."""
-    found = [path for name in _KEPT for path in (folder / name, *sorted((folder / name).rglob("*")))]
-    paths = [path for path in found if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
-def _write(files: Mapping[str, bytes], folder: Path) -> None:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-
-
-def _predictor(files: Mapping[str, bytes], device: str) -> Predictor:
-    from seqtrain.predict import Predictor
-
-    with tempfile.TemporaryDirectory() as folder:
-        _write(files, Path(folder))
-        return Predictor.load(folder, device=device)
