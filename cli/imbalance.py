@@ -27,8 +27,8 @@ def command(table: str, output: Path | None, **settings: Any) -> None:
     """Show the classes of TABLE's training records and what each method against imbalance would do to them.
 
     One line per class: its count and share, its weight by inverse frequency and by effective number, its margin, its
-    logit adjustment, how often each of its examples comes per epoch when classes are sampled, and how many there are
-    after resampling among hidden states. Then what to try.
+    logit adjustment, and where each record has one class how often each of its examples comes per epoch when classes
+    are sampled, and how many there are after resampling among hidden states. Then what to try.
     """
     from rich.console import Console
     from rich.table import Table

@@ -42,7 +42,8 @@ class StderrListener:
 
     def step_done(self, report: StepReport, num_steps: int) -> None:
         """Move the line on, or write one every ten seconds when stderr is not a terminal."""
-        self._loss = _smooth(self._loss, report.loss)
+        if report.has_loss:
+            self._loss = _smooth(self._loss, report.loss)
         amount, unit = _work(report)
         self._rate = _smooth(self._rate, amount / max(report.seconds, 1e-9))
         if self._console.is_terminal:

@@ -147,10 +147,11 @@ class Examples:
 
     @cached_property
     def _class_sizes(self) -> NDArray[np.float64]:
-        """(C + 100,) examples of each class; 1 at -100, for what has none."""
+        """(C + 100,) records of each class; 1 at -100, for what has none."""
         assert self.targets is not None
         classes = self.targets[self.spans.records].astype(np.int64)
-        sizes = np.bincount(classes[classes >= 0]).astype(np.float64)
+        known = classes >= 0
+        sizes = np.bincount(classes[known], self.spans.record_shares[known])
         return np.concatenate([sizes, np.ones(-IGNORED_CLASS)])
 
     def _targets(
@@ -168,18 +169,13 @@ class Examples:
         )
         return torch.from_numpy(np.where(own, self.targets[source], IGNORED_CLASS))
 
-    @cached_property
-    def _windows_per_record(self) -> NDArray[np.int64]:
-        return np.bincount(self.spans.records)
-
     def _weights(self, units: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """(B,) weights; that of a record is shared among its windows, except where each window has its own residues."""
-        records = self.spans.records[units]
-        shares = np.ones(len(units)) if self.per_residue else 1 / self._windows_per_record[records]
         # All batches have weights or none has: those of a step are joined for losses that compare its records.
-        if self.weights is None and (self.per_residue or self._windows_per_record.max() == 1):
+        if self.weights is None and (self.per_residue or self.spans.record_shares.min() == 1):
             return None
-        return (shares if self.weights is None else shares * self.weights[records]).astype(np.float32)
+        shares = np.ones(len(units)) if self.per_residue else self.spans.record_shares[units]
+        return (shares if self.weights is None else shares * self.weights[self.spans.records[units]]).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class Progress:
     """Evaluations so far, which schedules and early stopping look at."""
     loss_sum: float = 0.0
     """Of the training losses of the steps since the last evaluation."""
+    num_losses: int = 0
+    """Of these steps, those that had one."""
     stopped: str | None = None
     """Why the training ended before its last step."""
     tokens_per_microbatch: int | None = None

@@ -164,7 +164,7 @@ def _trained(
         if average is not None and not report.skipped:
             average.update(training.network, report.step)
         listener.step_done(report, training.num_steps)
-        if report.step % logged_every == 0 and not report.skipped:
+        if report.step % logged_every == 0 and report.has_loss:
             log.write("train", report.step, _measures(report))
         if report.step in evaluated_at:
             progress = _evaluate(training, log, listener, progress, average)
@@ -246,7 +246,8 @@ def _advanced(
         progress,
         step=report.step,
         position=made.position,
-        loss_sum=progress.loss_sum + (0.0 if report.skipped else report.loss),
+        loss_sum=progress.loss_sum + (report.loss if report.has_loss else 0.0),
+        num_losses=progress.num_losses + report.has_loss,
         tokens_per_microbatch=budget.tokens,
         bandit=_rewarded(training, made, report),
     )
@@ -282,9 +283,8 @@ def _evaluate(
     if training.judged_by is None or progress.step == 0:
         return progress
     score = measures[training.judged_by]
-    before = progress.history[-1].step if progress.history else 0
-    row = Evaluation(progress.step, score, progress.loss_sum / max(1, progress.step - before))
-    progress = replace(progress, history=(*progress.history, row), loss_sum=0.0)
+    row = Evaluation(progress.step, score, progress.loss_sum / max(1, progress.num_losses))
+    progress = replace(progress, history=(*progress.history, row), loss_sum=0.0, num_losses=0)
     if training.stopping is not None:
         progress = replace(progress, stopped=training.stopping(progress.history))
     if not training.keep_best and training.stopping is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,13 @@ def class_counts(targets: NDArray[np.int64], num_classes: int) -> NDArray[np.int
     return np.bincount(targets[targets >= 0], minlength=num_classes)
 
 
+_LONG_TAILED = 20
+_TO_TRY = {
+    "sequences": "--loss class-balanced:form=focal, --loss logit-adjusted or --sampling balanced",
+    "labels": "--loss binary-class-balanced or --loss asymmetric",
+    "residues": "--loss class-balanced:form=focal or --loss logit-adjusted",
+}
+"""What did best, or is made for it; for sequences see docs/results.md."""
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
 
@@ -67,8 +75,15 @@ def log_priors(counts: Counts) -> NDArray[np.float64]:
         return np.asarray(np.log(counts / counts.sum()))
 
 
-def sampled(targets: NDArray[np.int64], sampling: str, seed: int) -> Resampled:
-    """An order of N examples (N,) whose classes have the shares that a way of sampling asks for.
+def sampled(
+    targets: NDArray[np.int64], sampling: str, seed: int, record_shares: NDArray[np.float64] | None = None
+) -> Resampled:
+    """An order of examples whose classes have the shares of an epoch that a way of sampling asks for.
+
+    Parameters:
+        targets: (N,) class of each example.
+        record_shares: (N,) part of its record that each example is, and its weight in the loss; None: all are whole.
+            Classes are as large as their records, and their shares are shares of these weights.
 
     Raises:
         ValueError: no way of sampling is called so.
@@ -76,8 +91,10 @@ def sampled(targets: NDArray[np.int64], sampling: str, seed: int) -> Resampled:
     if sampling not in POWERS:
         raise ValueError(f"no sampling is called {sampling!r}; choose from {', '.join(POWERS)}")
     classes, groups = np.unique(targets, return_inverse=True)
-    sizes = np.bincount(groups, minlength=len(classes))
-    return Resampled(groups.astype(np.int64), shares_by_size(sizes, POWERS[sampling]), seed)
+    examples = np.bincount(groups, minlength=len(classes))
+    records = examples if record_shares is None else np.bincount(groups, record_shares)
+    shares = shares_by_size(records, POWERS[sampling]) * examples / records
+    return Resampled(groups.astype(np.int64), shares, seed)
 
 
 @dataclass(frozen=True)
@@ -86,9 +103,9 @@ class ClassTable:
 
     names: tuple[str, ...]
     counts: NDArray[np.int64]
-    """(C,) training examples of each class."""
-    resampled: bool = False
-    """Whether there is one class per sequence, so that sequences can be resampled in the space of hidden states."""
+    """(C,) training examples of each class, at least one in all."""
+    of: Literal["sequences", "labels", "residues"] = "sequences"
+    """What has a class: each sequence one, each sequence any number, or each residue one."""
 
     @property
     def ratio(self) -> float:
@@ -106,14 +123,14 @@ class ClassTable:
             "logit adjustment": log_priors(counts),
         }
         present = counts > 0
-        for name, power in POWERS.items():
+        for name, power in POWERS.items() if self.of == "sequences" else ():
             shares = np.zeros(len(counts))
             shares[present] = shares_by_size(counts[present], power)
             if name != "natural":
                 columns[f"times per epoch: {name} sampling"] = np.divide(
                     shares * counts.sum(), counts, out=np.zeros(len(counts)), where=present
                 )
-        if self.resampled:
+        if self.of == "sequences":
             after = np.where(self._too_small_for_smote(), np.nan, grown(counts, 1.0))
             columns["after smote"] = after.astype(np.float64)
             columns["after cluster-centroids"] = thinned(counts, 1.0).astype(np.float64)
@@ -136,18 +153,14 @@ class ClassTable:
                 f"fewer than 5 training examples of {_some(rare)}: weights and sampling repeat the same few; "
                 "augmentation or merging classes helps more, and their scores have wide intervals"
             )
-        lines += self._resampling_advice() if self.resampled and self.ratio >= 3 else []
+        lines += self._resampling_advice() if self.of == "sequences" and self.ratio >= 3 else []
         if self.ratio < 3:
             lines.append("nearly balanced: the plain loss is usually best")
-        elif self.ratio < 20:
-            lines.append(
-                "try --loss class-balanced or --sampling square-root, and look at the macro-F1 beside accuracy"
-            )
-        else:
-            lines.append(
-                "long-tailed: try --loss logit-adjusted, --loss ldam or --sampling square-root; "
-                "full balancing repeats the rarest examples so often that they are learnt by heart"
-            )
+            return lines
+        words = "try" if self.ratio < _LONG_TAILED else "long-tailed: try"
+        lines.append(f"{words} {_TO_TRY[self.of]}, and look at the macro-F1 beside accuracy")
+        if absent:
+            lines.append("losses that go by the sizes of classes need a record of each: drop the absent classes first")
         return lines
 
     def _resampling_advice(self) -> list[str]:

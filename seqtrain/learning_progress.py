@@ -22,8 +22,10 @@ def loss_now(model: nn.Module, objective: Objective, batches: Iterable[Batch], c
     So what differs between two calls of one step is what the weights have learnt in between. Gradients, running
     statistics and the mode of the model stay as they are.
     """
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.train()
+    if config.freezing is not None:
+        config.freezing(model, step)
     current = objective.at_step(step) if isinstance(objective, Changing) else objective
     buffers = copied_buffers(model)
     total = Score(torch.zeros((), device=config.device), torch.zeros((), device=config.device))
@@ -41,5 +43,6 @@ def loss_now(model: nn.Module, objective: Objective, batches: Iterable[Batch], c
     if whole:
         total = current.score(torch.cat(outputs), joined(whole))
     restore_buffers(model, buffers)
-    model.train(was_training)
+    for module, mode in modes.items():
+        module.training = mode
     return float(total.loss) / (float(total.count) or math.nan)

@@ -22,8 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqtrain.batch import Batch
-from seqtrain.batching import microbatches, steps_from
+from seqtrain.batching import MicrobatchBudget, Microbatches, steps_from
 from seqtrain.errors import RunError
 from seqtrain.fitting import Training
 from seqtrain.report.axes import short_number
@@ -31,7 +30,7 @@ from seqtrain.report.line_chart import line_chart
 from seqtrain.report.page import STYLE
 from seqtrain.report.records import Curve, Series
 from seqtrain.schedules import Exponential
-from seqtrain.training import train_steps
+from seqtrain.training import NotFinite, train_steps
 
 _MEMORY = 0.9
 """Of the running mean by which divergence is judged."""
@@ -159,20 +158,24 @@ class RangeTest:
             # What is skipped or rolled back in the training ends the test: it is there to find that rate.
             loop = replace(training.loop, on_nan="stop")
             reports = train_steps(network, objective, _steps(training), optimizer, rising, loop)
-            while len(losses) < self.num_steps:
+            for step in range(self.num_steps):
                 try:
                     report = next(reports)
-                except RunError:
+                except NotFinite:
                     # A first step that fails says nothing about rates, and is not for this test to judge.
                     if not losses:
                         raise
                     break
-                rates.append(self.lowest * rising(len(rates)))
+                if not report.count:
+                    continue
+                rates.append(self.lowest * rising(step))
                 losses.append(report.loss)
                 running = _MEMORY * running + (1 - _MEMORY) * report.loss
                 mean = running / (1 - _MEMORY ** len(losses))
                 if mean > losses[0] + (self.divergence - 1) * abs(losses[0]):
                     break
+        if not losses:
+            raise RunError(f"none of {self.num_steps} steps had anything to score; test more, or take larger steps")
         return RangeResult(rates=np.array(rates), losses=np.array(losses), num_steps=self.num_steps)
 
 
@@ -205,9 +208,10 @@ def range_picture(result: RangeResult) -> str:
     return _standing_alone(line_chart(curve, "range"), [each.name for each in series])
 
 
-def _steps(training: Training) -> Iterator[Iterator[Batch]]:
+def _steps(training: Training) -> Iterator[Microbatches]:
+    budget = MicrobatchBudget(training.first_microbatch)
     for step in steps_from(training.examples, training.tokens_per_step, 0, training.loop.seed):
-        yield microbatches(step, training.examples, training.first_microbatch)
+        yield Microbatches(step, training.examples, budget)
 
 
 def _short(rate: float) -> str:

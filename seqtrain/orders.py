@@ -236,7 +236,7 @@ def partner_positions(
     return np.where(epochs < order.until, below(bits, epochs + 1), positions)
 
 
-def shares_by_size(sizes: NDArray[np.int64], power: float) -> NDArray[np.float64]:
+def shares_by_size(sizes: NDArray[np.int64] | NDArray[np.float64], power: float) -> NDArray[np.float64]:
     """(G,) sizes -> shares in proportion to size^power: 1 as they are, 0.5 by the square root (Mahajan et al. 2018,
     arXiv:1805.00932), 0 all groups alike.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,11 @@ class Spans:
     def lengths(self) -> NDArray[np.int64]:
         """(U,) letters read."""
         return self.stops - self.starts
+
+    @cached_property
+    def record_shares(self) -> NDArray[np.float64]:
+        """(U,) one over how many stretches the record of each has here."""
+        return 1 / np.bincount(self.records)[self.records]
 
     def __len__(self) -> int:
         return len(self.records)

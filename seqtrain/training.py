@@ -19,7 +19,7 @@ from seqtrain.draws import Draws, generator_seed
 from seqtrain.errors import RunError
 from seqtrain.largest_batch import is_out_of_memory, release_memory
 from seqtrain.objectives import Changing, Objective, Score
-from seqtrain.regularization import Regularizer
+from seqtrain.regularization import ClipNorm, Regularizer
 from seqtrain.schedules import History, Schedule, momentum_at, set_momentum
 
 Precision = Literal["fp32", "bf16"]
@@ -37,11 +37,9 @@ class LoopConfig:
 
     device: torch.device
     precision: Precision = "fp32"
-    clip_norm: float = 1.0
-    """Largest norm of the gradient over all parameters (Pascanu et al. 2013)."""
     freezing: Freezing | None = None
     """None: what requires gradients at the start is trained in every step."""
-    regularizers: tuple[Regularizer, ...] = ()
+    regularizers: tuple[Regularizer, ...] = (ClipNorm(),)
     """What is done to gradients before an update and to weights after it, in turn."""
     on_nan: OnNan = "stop"
     """What happens when a loss or gradient is not finite: stop; skip that update; or (in :func:`seqtrain.fitting.fit`)
@@ -77,7 +75,7 @@ class StepReport:
     step: int
     """Updates done, this one included."""
     loss: float
-    """Mean over everything scored in the step, before the update."""
+    """Mean over everything scored in the step, before the update; nan where there was nothing."""
     measures: dict[str, float]
     """Means of the objective's other sums."""
     count: float
@@ -91,6 +89,11 @@ class StepReport:
     seconds: float
     skipped: bool = False
     """The loss or gradient was not finite, and the update was not made."""
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether anything was scored, and finite."""
+        return not self.skipped and self.count > 0
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
@@ -141,9 +144,9 @@ def train_steps(
         buffers = copied_buffers(model)
         total, records, num_residues = _accumulate_in_memory(model, current, batches, config, step, buffers)
         count = float(total.count)
-        loss = float(total.loss) / count if count else 0.0
+        loss = float(total.loss) / count if count else math.nan
         norm = _divide(model, count)
-        is_finite = math.isfinite(loss) and math.isfinite(norm)
+        is_finite = not count or (math.isfinite(loss) and math.isfinite(norm))
         num_skipped = 0 if is_finite else num_skipped + 1
         if not is_finite:
             problem = (
@@ -311,8 +314,7 @@ def _divide(model: nn.Module, count: float) -> float:
 
 
 def _update(model: nn.Module, optimizer: torch.optim.Optimizer, config: LoopConfig, step: int) -> None:
-    """Clip, regularise, and let the optimiser change the weights."""
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    """Regularise, and let the optimiser change the weights."""
     for regularizer in config.regularizers:
         regularizer.before_update(model, step)
     optimizer.step()

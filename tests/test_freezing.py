@@ -180,7 +180,7 @@ def test_gradients_are_those_of_the_whole_network_where_they_are_computed() -> N
     still = below(network, "body.embedding.", "body.layers.0.")
     for parameter in network.parameters():
         parameter.grad = None
-    _, (report,) = trained(network, thawing, AdamW(learning_rate=0.0), 1, clip_norm=1e9)
+    _, (report,) = trained(network, thawing, AdamW(learning_rate=0.0), 1, regularizers=())
     for name, parameter in network.named_parameters():
         if name in still:
             assert parameter.grad is None

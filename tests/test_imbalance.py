@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Literal
+
 import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from seqtrain.imbalance import (
+    POWERS,
     ClassTable,
     class_counts,
     effective_number_weights,
@@ -15,6 +19,7 @@ from seqtrain.imbalance import (
     log_priors,
     sampled,
 )
+from seqtrain.losses import check_loss, read_loss
 
 COUNTS = np.array([500, 40, 4, 1])
 TARGETS = np.random.default_rng(1).permutation(np.repeat(np.arange(4), COUNTS))
@@ -61,6 +66,17 @@ def test_the_shares_of_a_sampled_epoch(sampling: str, power: float) -> None:
     assert np.abs(np.bincount(TARGETS[units]) - shares * len(TARGETS)).max() < 1
 
 
+@pytest.mark.parametrize(("sampling", "power"), [("natural", 1.0), ("square-root", 0.5), ("balanced", 0.0)])
+def test_records_in_several_windows_are_single_members_of_their_class(sampling: str, power: float) -> None:
+    # 20 records of one window, 20 of three and 5 of ten: what counts is the weight of their windows in the loss.
+    classes, windows = np.repeat([0, 1, 2], [20, 20, 5]), np.repeat([1, 3, 10], [20, 20, 5])
+    targets, shares = np.repeat(classes, windows), np.repeat(1 / windows, windows)
+    units, _ = sampled(targets, sampling, 0, shares)(np.arange(len(targets)))
+    weight = np.bincount(targets[units], shares[units])
+    wanted = np.array([20, 20, 5]) ** power
+    assert weight / weight.sum() == pytest.approx(wanted / wanted.sum(), abs=0.015)
+
+
 def test_classes_without_training_examples_are_no_groups() -> None:
     order = sampled(np.array([0, 0, 3, 3, 3]), "balanced", seed=0)
     assert order.quotas.sum() == 5 and len(order.quotas) == 2
@@ -78,18 +94,34 @@ def test_the_table_says_what_each_method_does_and_advises() -> None:
     assert columns["times per epoch: balanced sampling"] == pytest.approx(545 / 4 / COUNTS)
     assert "long-tailed" in table.advice()[-1] and any("fewer than 5" in line for line in table.advice())
     assert "nearly balanced" in ClassTable(("a", "b"), np.array([10, 8])).advice()[-1]
-    assert any("no training example of b" in line for line in ClassTable(("a", "b"), np.array([10, 0])).advice())
+    absent = ClassTable(("a", "b", "c"), np.array([30, 1, 0])).advice()
+    assert any("no training example of c" in line for line in absent) and "drop the absent" in absent[-1]
+
+
+@pytest.mark.parametrize("of", ["sequences", "labels", "residues"])
+@pytest.mark.parametrize("counts", [(100, 20, 10), (500, 40, 4)])
+def test_what_is_advised_is_not_refused(
+    of: Literal["sequences", "labels", "residues"], counts: tuple[int, ...]
+) -> None:
+    advice = ClassTable(("a", "b", "c"), np.array(counts), of).advice()[-1]
+    losses = re.findall(r"--loss (\S+?)(?=[, ]|$)", advice)
+    assert losses
+    for words in losses:
+        check_loss(read_loss(words, class_counts=counts), "labels" if of == "labels" else "classes", of, 3)
+    assert set(re.findall(r"--sampling (\S+?)(?=[, ]|$)", advice)) <= (set(POWERS) if of == "sequences" else set())
 
 
 def test_the_table_says_what_resampling_would_do_and_for_whom_not() -> None:
     names = ("a", "b", "c", "d")
-    columns = ClassTable(names, COUNTS, resampled=True).columns()
+    columns = ClassTable(names, COUNTS).columns()
     np.testing.assert_array_equal(columns["after smote"], [500, 500, np.nan, np.nan])
     assert columns["after cluster-centroids"].tolist() == [1, 1, 1, 1]
-    assert "after smote" not in ClassTable(names, COUNTS).columns()
-    (advice,) = (line for line in ClassTable(names, COUNTS, resampled=True).advice() if "--resample" in line)
+    assert not any(
+        "after smote" in name or "sampling" in name for name in ClassTable(names, COUNTS, "labels").columns()
+    )
+    (advice,) = (line for line in ClassTable(names, COUNTS).advice() if "--resample" in line)
     assert advice.endswith("smote by 5 neighbours cannot grow c, d: drop or merge these first")
-    (advice,) = (line for line in ClassTable(names[:3], COUNTS[:3], resampled=True).advice() if "--resample" in line)
+    (advice,) = (line for line in ClassTable(names[:3], COUNTS[:3]).advice() if "--resample" in line)
     assert advice.endswith("cannot grow c: take smote:neighbours=3")
-    assert not any("--resample" in line for line in ClassTable(names, COUNTS).advice())
-    assert not any("--resample" in line for line in ClassTable(("a", "b"), np.array([10, 8]), True).advice())
+    assert not any("--resample" in line for line in ClassTable(names, COUNTS, "residues").advice())
+    assert not any("--resample" in line for line in ClassTable(("a", "b"), np.array([10, 8])).advice())

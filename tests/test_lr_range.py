@@ -21,7 +21,7 @@ from seqtrain.lr_range import RangeResult, RangeTest, range_picture
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.network import build
-from seqtrain.objectives import MaskedLM
+from seqtrain.objectives import MaskedLM, Score
 from seqtrain.optimizers import AdamW
 from seqtrain.schedules import Constant
 from seqtrain.training import LoopConfig
@@ -134,6 +134,54 @@ def test_a_loss_that_is_not_finite_ends_the_test() -> None:
     assert again.losses.tolist() == late.losses.tolist(), "also where the training would skip such steps"
     with pytest.raises(RunError, match="step 1: loss nan"):
         TEST(replace(training, network=Exploding(training.network, 0)))
+
+
+class Cramped(nn.Module):
+    """A network on a machine on which more than 100 tokens at once do not fit from some call on."""
+
+    def __init__(self, inner: nn.Module, roomy: int) -> None:
+        super().__init__()
+        self.inner, self.roomy, self.calls = inner, roomy, 0
+
+    def forward(self, batch: Any) -> Tensor:
+        self.calls += 1
+        if self.calls > self.roomy and len(batch.inputs) > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        outputs: Tensor = self.inner(batch)
+        return outputs
+
+
+@pytest.mark.parametrize("roomy", [0, 11])
+def test_where_memory_runs_out_the_step_is_computed_in_smaller_pieces(roomy: int) -> None:
+    torch.manual_seed(3)
+    network = build(CNNConfig(width=16, depth=1, dropout=0.0), LanguageModelHeadConfig(vocabulary_size=33))
+    said: list[str] = []
+    training = _training(network, loop=LoopConfig(device=torch.device("cpu"), warn=said.append))
+    test = RangeTest(lowest=1e-5, highest=1e-2, num_steps=20)
+    cramped = test(replace(training, network=Cramped(network, roomy)))
+    assert cramped.losses == pytest.approx(test(training).losses, rel=1e-4) and len(cramped.losses) == 20
+    assert [line for line in said if "out of memory; computed again" in line] == said and len(said) == 1
+
+
+def test_steps_without_anything_to_score_are_left_out() -> None:
+    @dataclass(frozen=True)
+    class Sometimes(MaskedLM):
+        def score(self, outputs: Tensor, batch: Any) -> Score:
+            found = super().score(outputs, batch)
+            return found if int(batch.records[0]) % 3 else Score(0 * found.loss, 0 * found.count)
+
+    training = _training(tokens_per_step=20, tokens_per_microbatch=20)
+    result = RangeTest(lowest=1e-5, highest=1e-3, num_steps=30)(replace(training, objective=Sometimes(PROTEIN)))
+    assert 10 < len(result.losses) < 30 and (result.losses > 1).all()
+    factors = np.log(result.rates / 1e-5) / np.log(100) * 29
+    assert factors == pytest.approx(factors.round(), abs=1e-6) and (np.diff(factors) > 0.5).all()
+
+    class Never(MaskedLM):
+        def score(self, outputs: Tensor, batch: Any) -> Score:
+            return Score(outputs.sum() * 0, outputs.sum().detach() * 0)
+
+    with pytest.raises(RunError, match="none of 30 steps had anything to score"):
+        RangeTest(num_steps=30)(replace(training, objective=Never(PROTEIN)))
 
 
 def _made(loss_of: Any, num_steps: int = 201, highest: float = 1.0) -> RangeResult:

@@ -130,7 +130,7 @@ def test_the_loss_now_is_that_of_the_same_step_with_the_same_noise(separable: bo
     network = build(CNNConfig(width=8, depth=1, dropout=0.3, norm="batch"), PooledHeadConfig(outputs=1, dropout=0.4))
     objective: Objective = Noisy(separable)
     batches = Microbatches(next(steps_from(examples, 300, 0, 0)), examples, MicrobatchBudget(100))
-    loop = LoopConfig(device=CPU, clip_norm=1e9)
+    loop = LoopConfig(device=CPU, regularizers=())
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     still = SGD(learning_rate=0.0, momentum=0).build(network)
     report = next(train_steps(network, objective, [batches], still, Constant(num_steps=9), loop, first_step=4))
@@ -140,6 +140,14 @@ def test_the_loss_now_is_that_of_the_same_step_with_the_same_noise(separable: bo
     assert loss_now(network, objective, batches, loop, 4) == pytest.approx(report.loss, rel=1e-5)
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
     assert loss_now(network, objective, batches, loop, 5) != pytest.approx(report.loss, rel=1e-5), "other dropout"
+    network.body.eval()
+    modes = {name: module.training for name, module in network.named_modules()}
+    resting = replace(loop, freezing=lambda model, step: model.body.eval() and None)
+    loss_now(network, objective, batches, resting, 4)
+    assert {name: module.training for name, module in network.named_modules()} == modes
+    still_report = next(train_steps(network, objective, [batches], still, Constant(num_steps=9), resting, first_step=4))
+    assert loss_now(network, objective, batches, resting, 4) == pytest.approx(still_report.loss, rel=1e-5)
+    network.train()
     # Against the derivative: the loss falls by rate * |gradient|^2, to first order.
     rate = 1e-4
     moving = SGD(learning_rate=rate, momentum=0).build(network)

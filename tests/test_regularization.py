@@ -155,7 +155,7 @@ def test_proximal_steps_behind_gradient_descent_end_at_the_lasso(strength: float
     inputs = generator.normal(size=(60, 12))
     targets = inputs[:, :3] @ np.array([2.0, -1.0, 0.5]) + 0.1 * generator.normal(size=60)
     model = nn.Linear(12, 1, bias=False).double()
-    config = LoopConfig(device=torch.device("cpu"), clip_norm=1e9, regularizers=(ProximalL1(strength=strength),))
+    config = LoopConfig(device=torch.device("cpu"), regularizers=(ProximalL1(strength=strength),))
     optimizer = SGD(learning_rate=0.2, momentum=0).build(model)
     for step in range(400):
         optimizer.zero_grad()

@@ -19,7 +19,7 @@ from seqtrain.models.network import build
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.objectives import Score, Supervised
 from seqtrain.optimizers import SGD, AdamW, Optimizer
-from seqtrain.regularization import LearningRates, Regularizer
+from seqtrain.regularization import ClipNorm, LearningRates, Regularizer
 from seqtrain.schedules import Evaluation, OneCycle, Plateau, Schedule, Triangular
 from seqtrain.training import LoopConfig, NotFinite, StepReport, train_steps
 from tests.corpora import examples_of, proteins
@@ -104,10 +104,10 @@ def test_a_schedule_sees_what_its_caller_adds_to_the_history() -> None:
     assert rates == pytest.approx([0.01, 0.01, 0.005, 0.005, 0.0025, 0.00125])
 
 
-def test_regularisers_come_after_the_clip_and_around_the_update() -> None:
+def test_regularisers_come_in_turn_and_around_the_update() -> None:
     noted = Noted()
     _, reports, _, network = run(
-        SGD(learning_rate=0.1), OneCycle(num_steps=STEPS), regularizers=(noted,), clip_norm=0.01
+        SGD(learning_rate=0.1), OneCycle(num_steps=STEPS), regularizers=(ClipNorm(limit=0.01), noted)
     )
     norms = []
     for report in reports:

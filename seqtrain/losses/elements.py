@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -172,15 +173,15 @@ def softplus(values: Tensor) -> Tensor:
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
-    """Raises: ValueError for a number below the least, or nan."""
-    if not value >= least:
-        raise ValueError(f"{name}={value:g} is below {least:g}")
+    """Raises: ValueError for a number below the least, infinity, or nan."""
+    if not least <= value < math.inf:
+        raise ValueError(f"{name}={value:g} is not a number of at least {least:g}")
 
 
 def check_above(name: str, value: float, bound: float) -> None:
-    """Raises: ValueError for a number that is not above the bound, or nan."""
-    if not value > bound:
-        raise ValueError(f"{name}={value:g} is not above {bound:g}")
+    """Raises: ValueError for a number that is not above the bound, infinity, or nan."""
+    if not bound < value < math.inf:
+        raise ValueError(f"{name}={value:g} is not a number above {bound:g}")
 
 
 def check_share(name: str, value: float) -> None:

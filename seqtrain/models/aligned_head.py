@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from seqtrain.errors import InputError
 from seqtrain.models.checks import require_fraction, require_whole
-from seqtrain.models.starting import start_as_esm
+from seqtrain.models.starting import keep_variance, start_answer
 
 _NOWHERE = 2**40
 """More rows than any table has."""
@@ -54,8 +54,8 @@ class AlignedHead(nn.Module):
         self.dense = nn.Linear(config.length * config.channels, width)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, config.outputs)
-        self.apply(start_as_esm)
-        nn.init.normal_(self.channels.weight, std=width**-0.5)  # channels of variance 1 (LeCun et al. 1998)
+        keep_variance(self.channels)
+        start_answer(self.dense, self.output)
 
     def forward(self, hidden: Tensor, segments: Tensor, residues: Tensor, num_sequences: int) -> Tensor:
         """hidden (T, D), segments (T,) int64 sequence of each position, residues (T,) bool -> logits (B, K)

@@ -36,11 +36,11 @@ def initialise(network: Network, name: Initialisation) -> None:
         _fixup(network)
         return
     for module in network.body.modules():
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.ConvTranspose1d)):
+        if isinstance(module, (nn.Linear, nn.Conv1d)):
             _draw(module, name)
 
 
-def _draw(layer: nn.Linear | nn.Conv1d | nn.ConvTranspose1d, name: Initialisation) -> None:
+def _draw(layer: nn.Linear | nn.Conv1d, name: Initialisation) -> None:
     if name == "glorot":
         nn.init.xavier_uniform_(layer.weight)
     elif name == "he":

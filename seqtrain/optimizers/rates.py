@@ -68,8 +68,11 @@ def is_head(name: str) -> bool:
 
 
 def is_decaying(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is a matrix or a kernel: not a bias, not of a norm, not an embedding."""
-    return parameter.ndim > 1 and "embedding" not in name
+    """Whether a parameter is a matrix or a kernel: not a bias, not of a norm, not an embedding.
+
+    T5 keeps the biases of relative positions as an embedding that is called relative_attention_bias.
+    """
+    return parameter.ndim > 1 and "embedding" not in name and "relative_attention_bias" not in name
 
 
 def distances_from_head(model: nn.Module) -> dict[str, int]:

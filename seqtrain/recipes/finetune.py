@@ -248,8 +248,9 @@ def say_plan(config: FinetuneConfig, data: LabeledData, training: Training, list
     order, task = training.examples.order, data.task
     if config.sampling != "natural" and order is not None and isinstance(task, Classification):
         units, _ = order(np.arange(len(training.examples)))
-        counts = np.bincount(data.targets[training.examples.spans.records[units]], minlength=task.outputs)
-        shares = [f"{name} {count / len(units):.1%}" for name, count in zip(task.classes, counts, strict=True)]
+        spans = training.examples.spans
+        sizes = np.bincount(data.targets[spans.records[units]], spans.record_shares[units], task.outputs)
+        shares = [f"{name} {size / sizes.sum():.1%}" for name, size in zip(task.classes, sizes, strict=True)]
         listener.say(
             f"classes in an epoch of {config.sampling} sampling: {', '.join(shares[:_SHOWN_CLASSES])}"
             + (f" and {len(shares) - _SHOWN_CLASSES} more" if len(shares) > _SHOWN_CLASSES else "")

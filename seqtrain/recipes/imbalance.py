@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from seqtrain.config import FinetuneConfig
 from seqtrain.errors import InputError
@@ -18,10 +19,15 @@ def class_table(config: FinetuneConfig, listener: Listener) -> ClassTable:
     """The classes of a table's training records.
 
     Raises:
-        InputError: a table that cannot be used, or labels that are numbers.
+        InputError: a table that cannot be used, labels that are numbers, or training records without any label.
     """
     data = read_training_table(config, read_table(Path(config.table)), None, listener).data
     if not isinstance(data.task, Classification | MultiLabel | ResidueClassification):
         raise InputError(f"{config.table}: {data.task.words} has no classes; --task classification takes them as such")
-    resampled = isinstance(data.task, Classification)
-    return ClassTable(data.task.classes, training_counts(data), resampled)
+    counts = training_counts(data)
+    if not counts.any():
+        raise InputError(f"{config.table}: no training record has a label; look at its labels, its mask and its sets")
+    of: Literal["residues", "sequences", "labels"] = "residues"
+    if not data.task.per_residue:
+        of = "sequences" if isinstance(data.task, Classification) else "labels"
+    return ClassTable(data.task.classes, counts, of)

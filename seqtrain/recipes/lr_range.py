@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from seqtrain.config import FinetuneConfig, PretrainConfig
@@ -27,7 +28,7 @@ def lr_range(config: PretrainConfig | FinetuneConfig, picture: Path, num_steps: 
         else:
             training = prepare_pretraining(config, listener, Path(folder))
         listener.say(f"up to {num_steps} steps at rates from 1e-06 to 1")
-        result = RangeTest(num_steps=num_steps)(training)
+        result = RangeTest(num_steps=num_steps)(replace(training, loop=replace(training.loop, warn=listener.say)))
     write_text_atomically(picture, range_picture(result))
     write_json_atomically(picture.with_suffix(".json"), result.to_json())
     return result

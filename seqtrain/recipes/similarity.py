@@ -30,6 +30,7 @@ from seqtrain.objectives import Distillation
 from seqtrain.objectives.similarity import OriginalRetrieval, SimilarityDistillation
 from seqtrain.optimizers import AdamW
 from seqtrain.recipes.teachers import Teacher
+from seqtrain.regularization import ClipNorm
 from seqtrain.schedules import WarmupCosine
 from seqtrain.training import train_steps
 
@@ -195,7 +196,7 @@ def _train_modules(asked: AskedForSimilarity, training: Training, num_steps: int
     Returns:
         of the last steps: the share of augmented sequences that the modules tell, and the sequences in a step
     """
-    loop = replace(training.loop, precision="fp32", freezing=None, regularizers=(), on_nan="stop")
+    loop = replace(training.loop, precision="fp32", freezing=None, regularizers=(ClipNorm(),), on_nan="stop")
     budget = MicrobatchBudget(training.first_microbatch)
     steps = islice(steps_from(training.examples, training.tokens_per_step, 0, loop.seed), num_steps)
     network = _OnFeatures(asked.projecting)

@@ -21,7 +21,7 @@ from seqtrain.imbalance import class_counts
 from seqtrain.io.run_directory import write_json_atomically, write_text_atomically
 from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
-from seqtrain.losses import Quantized, check_loss, read_loss
+from seqtrain.losses import Loss, OnlineHardExamples, Quantized, check_loss, read_loss
 from seqtrain.lr_range import RangeTest, range_picture
 from seqtrain.mixing import Mixing
 from seqtrain.models.checkpointing import checkpoint_layers
@@ -32,7 +32,7 @@ from seqtrain.objectives import Attack
 from seqtrain.optimizers import Optimizer
 from seqtrain.recipes.augmentation import training_augmenter
 from seqtrain.recipes.training_examples import curriculum_of
-from seqtrain.regularization import Regularization
+from seqtrain.regularization import ClipNorm, Regularization
 from seqtrain.schedules import Plateau, Schedule, has_momentum, momentum_at, shortened
 from seqtrain.stopping import Stopping
 from seqtrain.tasks import MultiLabel, Regression, Task
@@ -41,8 +41,8 @@ from seqtrain.words import read_words
 _PROVISIONAL_RATE = 1e-3
 """Of an optimiser whose rate is still to be found; only its ratio to other rates counts."""
 _FOUND_RATE = "lr_range.json"
-_ASSUMED_STEPS = 10_000
-"""Of a training whose steps are not known yet, for words that are checked before the data are read."""
+_ASSUMED_STEPS = 10**12
+"""Of a training whose steps are not known yet, for words that are checked before the data are read: more than any."""
 _ASKED_MOMENTUM = re.compile(r"(low|high)_momentum\s*=|cycle_momentum\s*=\s*true")
 _OWN_STEPS = re.compile(r"\bnum_steps\s*=")
 
@@ -115,7 +115,7 @@ def with_found_rate(training: Training, folder: Path, listener: Listener) -> Tra
         rate = float(json.loads(path.read_text(encoding="utf-8"))["proposed"])
     else:
         listener.say("looking for the learning rate by a range test")
-        result = RangeTest()(training)
+        result = RangeTest()(replace(training, loop=replace(training.loop, warn=listener.say)))
         rate = result.proposed
         write_text_atomically(folder / "lr_range.svg", range_picture(result))
         write_json_atomically(path, result.to_json())
@@ -139,6 +139,11 @@ def optimizer_of(config: RunConfig, num_steps: int) -> Optimizer:
         "num_steps": num_steps,
     }
     optimizer: Optimizer = _read("optimizer", config.optimizer, Optimizer, "optimizer", given)
+    if optimizer.learning_rate != given["learning_rate"]:
+        # The head's rate and a range test go by the option.
+        raise InputError(
+            f"--optimizer {config.optimizer}: the rate is --learning-rate {optimizer.learning_rate:g}; write it so"
+        )
     return optimizer
 
 
@@ -165,13 +170,14 @@ def schedule_of(config: RunConfig, num_steps: int, *, has_valid: bool = True) ->
 
 
 def regularizers_of(config: RunConfig, num_steps: int) -> tuple[Regularization, ...]:
-    """What is done at every step, in turn.
+    """What is done at every step, in turn: gradients are clipped to a norm of 1 first, unless a clip is asked for.
 
     Raises:
         InputError: words that name no regulariser or do not fit it.
     """
     given = {"seed": config.seed, "num_steps": num_steps}
-    return tuple(_read("regularize", words, Regularization, "regulariser", given) for words in config.regularize)
+    asked = tuple(_read("regularize", words, Regularization, "regulariser", given) for words in config.regularize)
+    return asked if any(isinstance(each, ClipNorm) for each in asked) else (ClipNorm(), *asked)
 
 
 def attack_of(config: RunConfig) -> Attack | None:
@@ -227,13 +233,20 @@ def task_with_loss(words: str | None, data: LabeledData, records: NDArray[np.int
     names = None if isinstance(task, Regression) else task.classes
     try:
         loss = read_loss(words, class_counts=counts, class_names=names)
-        if isinstance(loss, Quantized):
-            targets = np.asarray(data.targets, np.float64)[data.split.indices(TRAIN)]
-            loss = loss.fitted(targets)
+        loss = _with_bins(loss, data)
         check_loss(loss, task.loss.kind, task.words, task.outputs)
     except ValueError as error:
         raise InputError(f"--loss {words}: {error}") from None
     return replace(task, trained_loss=loss)
+
+
+def _with_bins(loss: Loss, data: LabeledData) -> Loss:
+    """The loss, fitted to the training targets where it goes by bins of them."""
+    by_bins = loss.loss if isinstance(loss, OnlineHardExamples) else loss
+    if not isinstance(by_bins, Quantized):
+        return loss
+    fitted = by_bins.fitted(np.asarray(data.targets, np.float64)[data.split.indices(TRAIN)])
+    return replace(loss, loss=fitted) if isinstance(loss, OnlineHardExamples) else fitted
 
 
 def training_counts(data: LabeledData, records: NDArray[np.int64] | None = None) -> NDArray[np.int64]:

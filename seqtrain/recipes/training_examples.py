@@ -248,4 +248,5 @@ def _order(config: FinetuneConfig, data: LabeledData, spans: Spans) -> Order | N
         raise InputError(
             f"--sampling {config.sampling}: needs one class per sequence, and this is {data.task.words}; leave it out"
         )
-    return sampled(data.targets[spans.records].astype(np.int64), config.sampling, config.seed)
+    classes = data.targets[spans.records].astype(np.int64)
+    return sampled(classes, config.sampling, config.seed, spans.record_shares)

@@ -20,7 +20,7 @@ from seqtrain.freezing import Body, Freezing, Thawing, freeze
 from seqtrain.inference import InferenceConfig, embeddings
 from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
-from seqtrain.losses import Loss, Quantized
+from seqtrain.losses import Loss, OnlineHardExamples, Quantized
 from seqtrain.models.heads import LanguageModelHeadConfig
 from seqtrain.models.imprinted_head import ImprintedHead
 from seqtrain.models.network import Head, HeadConfig, Network, head_from_dict
@@ -142,7 +142,7 @@ def _meaning(task: Task) -> dict[str, Any]:
 
 def _same_outputs(before: Loss, now: Loss) -> bool:
     """Whether outputs mean the same by two losses of the same task; by bins they do if the bins are the same."""
-    return before == now if isinstance(now, Quantized) else type(before) is type(now)
+    return before == now if isinstance(now, Quantized | OnlineHardExamples) else type(before) is type(now)
 
 
 def start_head(

@@ -64,6 +64,7 @@ LOSSES: dict[str, list[str]] = {
     "labels": ["binary-cross-entropy", "binary-focal", "binary-class-balanced", "binary-dice", "asymmetric"],
     "numbers": [
         "mean-squared-error", "mean-absolute-error", "huber:delta=0.5", "pairwise-ranking", "quantized:num_bins=4",
+        "online-hard-examples:loss=quantized:num_bins=3",
         "online-hard-examples:loss=huber",
     ],
     "two": ["cosine-distance", "quantized:num_bins=3"],
@@ -313,7 +314,7 @@ BAD_FINETUNES: dict[str, tuple[str, list[str], list[str]]] = {
     "an unknown loss": (CLASSES, ["--loss", "xyz"], ["choose from mean-squared-error", "ldam", "quantized"]),
     "an unknown field": (CLASSES, ["--loss", "focal:gama=1"], ["did you mean 'gamma'?"]),
     "no number": (CLASSES, ["--loss", "focal:gamma=x"], ["focal: gamma: 'x' is no number"]),
-    "nan": (CLASSES, ["--loss", "focal:gamma=nan"], ["gamma=nan is below 0"]),
+    "nan": (CLASSES, ["--loss", "focal:gamma=nan"], ["gamma=nan is not a number of at least 0"]),
     "hinge on regression": (
         NUMBERS, ["--task", "regression", "--loss", "hinge"],
         ["--loss hinge", "a loss of classes", "asks for numbers", "choose from mean-squared-error"],
@@ -330,7 +331,7 @@ BAD_FINETUNES: dict[str, tuple[str, list[str], list[str]]] = {
     "no levels": (ABSENT, ["--loss", "hierarchical"], ["no class is named with '.' between levels"]),
     "hard examples of dice": (CLASSES, ["--loss", "online-hard-examples:loss=dice"], ["dice is no sum over elements"]),
     "several losses": (CLASSES, ["--loss", "weighted-sum"], ["put together from Python"]),
-    "one bin": (NUMBERS, ["--task", "regression", "--loss", "quantized:num_bins=1"], ["num_bins=1 is below 2"]),
+    "one bin": (NUMBERS, ["--task", "regression", "--loss", "quantized:num_bins=1"], ["num_bins=1 is not a number"]),
     "disturbed numbers": (NUMBERS, ["--task", "regression", "--disturbed-fraction", "0.1"], ["targets are numbers"]),
     "disturbed labels": (LABELS, ["--task", "multilabel", "--disturbed-fraction", "0.1"], ["targets are labels"]),
     "balanced numbers": (NUMBERS, ["--task", "regression", "--sampling", "balanced"], ["--sampling balanced"]),
@@ -354,6 +355,7 @@ BAD_WORDS = {
     "--optimizer adamw:beta=0.9": ["did you mean 'betas'?"],
     "--optimizer adamw:betas=0.9": ["give two numbers, such as 0.9/0.999"],
     "--optimizer adamw:learning_rate=nan": ["learning_rate is nan"],
+    "--optimizer adamw:learning_rate=0.00002": ["the rate is --learning-rate 2e-05; write it so"],
     "--optimizer sgd:nesterov=true,momentum=0": ["nesterov needs momentum above 0"],
     "--optimizer power-sign:num_steps=9": ["num_steps is that of the training, 3", "--steps"],
     "--schedule warmup-cosin": ["did you mean 'warmup-cosine'?"],
@@ -503,6 +505,7 @@ def test_words_are_refused_by_themselves() -> None:
     with pytest.raises(InputError, match=r"^--curriculum xyz: no curriculum is called 'xyz'"):
         check_words(PretrainConfig(curriculum="xyz"))
     # What depends on how long the training is waits for the data.
+    check_words(PretrainConfig(average="swa:every=3000"))
     check_words(PretrainConfig(schedule="linear:num_steps=7", optimizer="power-sign:num_steps=9,decay=linear"))
     check_words(FinetuneConfig(augment=("xyz",), learning_rate="auto"))
 

@@ -346,6 +346,8 @@ def test_classes_without_records_have_no_weight(kind: type[Ldam]) -> None:
         (lambda: Focal(gamma=-1.0), "gamma=-1"),
         (lambda: ClassBalanced(beta=1.0), "beta=1"),
         (lambda: Ldam(scale=0.0), "scale=0"),
+        (lambda: Ldam(scale=math.inf), "scale=inf is not a number above 0"),
+        (lambda: Focal(gamma=math.inf), "gamma=inf is not a number of at least 0"),
         (lambda: LargeMarginSoftmax(margin=0), "margin=0"),
         (lambda: Hinge(margin=0.0), "margin=0"),
         (lambda: Hierarchical()(Z, Y), "class_names"),

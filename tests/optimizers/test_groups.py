@@ -9,12 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from seqtrain.alphabet import PROTEIN
+from seqtrain.models.backbone import Family
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig
 from seqtrain.models.network import BodyConfig, HeadConfig, Network, build
 from seqtrain.models.residual_cnn import ResidualCNNConfig
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.optimizers import AdamW, Muon
+from seqtrain.optimizers.rates import is_decaying
+from tests.models.backbones import small_config
 from tests.optimizers.members import MEMBERS
 
 TRANSFORMER = TransformerConfig(width=16, depth=2, num_heads=2)
@@ -43,6 +47,16 @@ def test_matrices_alone_decay(name: str, body: BodyConfig, head: HeadConfig) -> 
             decays = part == "weight" and isinstance(module, nn.Linear | nn.Conv1d)
             assert found[full]["weight_decay"] == (0.05 if decays else 0.0), full
     assert {group["weight_decay"] for group in found.values()} == {0.0, 0.05}
+
+
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_embeddings_of_other_models_do_not_decay(family: Family) -> None:
+    network = build(small_config(family, PROTEIN.tokens), PooledHeadConfig(outputs=2))
+    modules = dict(network.named_modules())
+    assert family == "bert" or any("relative_attention_bias" in name for name in modules)
+    for name, parameter in network.named_parameters():
+        is_embedding = isinstance(modules[name.rpartition(".")[0]], nn.Embedding)
+        assert is_decaying(name, parameter) == (parameter.ndim > 1 and not is_embedding), name
 
 
 @pytest.mark.parametrize("name", MEMBERS)

@@ -220,7 +220,7 @@ def test_how_steps_are_cut_changes_neither_module_nor_gradients(ensemble: Path, 
         step = next(steps_from(training.examples, training.tokens_per_step, 0, 1))
         batches = list(Microbatches(step, training.examples, MicrobatchBudget(tokens)))
         optimizer = training.optimizer.build(training.network)
-        loop = replace(training.loop, clip_norm=1e9)
+        loop = replace(training.loop, regularizers=())
         report = next(
             iter(train_steps(training.network, training.objective, [batches], optimizer, training.schedule, loop))
         )
