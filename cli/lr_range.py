@@ -35,7 +35,7 @@ def command(
     """Train a copy of the network while the learning rate grows, and read the rate off the loss (Smith 2015).
 
     For a TABLE the network is that of seqtrain finetune, for FASTA that of seqtrain pretrain, with the same options;
-    those that only say how long to train and what to keep are left out.
+    those that only say how long to train, how many members and what to keep are left out.
     Writes the curve as SVG and the figures as JSON beside it; the rate is a third of that at the lowest loss. The same
     is done by seqtrain finetune --learning-rate auto.
     """
@@ -48,6 +48,8 @@ def command(
         if settings.pop(name):
             kind = "FASTA" if is_table else "a table"
             raise InputError(f"--{name.replace('_', '-')}: is for {kind}, and {inputs[0]} is not; leave it out")
+    if is_table and settings["sampling"] not in (None, *_OF_CLASSES):
+        raise InputError(f"--sampling {settings['sampling']}: of a table choose from {', '.join(_OF_CLASSES)}")
     settings |= {"table": inputs[0]} if is_table else {"inputs": inputs}
     path = Path(config) if config else None
     chosen: PretrainConfig | FinetuneConfig = (
@@ -71,6 +73,13 @@ _OF_WHOLE_TRAININGS = (
 )  # fmt: skip
 """Options of a training that change nothing in a test of its first steps, whose rate is what is looked for."""
 command.params = [each for each in command.params if each.name not in _OF_WHOLE_TRAININGS]
+_sampling, _of_classes = (
+    next(each for each in of.params if isinstance(each, click.Option) and each.name == "sampling")
+    for of in (command, finetune)
+)
+assert isinstance(_of_classes.type, click.Choice)
+_OF_CLASSES = tuple(map(str, _of_classes.type.choices))
+_sampling.help = f"Of FASTA: natural or families:power=0.5; of a table: {', '.join(_OF_CLASSES)}."
 _OF_FINETUNING = (
     "task", "mask_column", "weight_column", "mix", "adversarial", "resample", "disturbed_fraction", "head",
     "head_learning_rate", "keep_head", "split", "fold", "split_by",
@@ -78,4 +87,4 @@ _OF_FINETUNING = (
 """Options of ``seqtrain finetune`` that change its first steps, beside those that stand above."""
 command.params += [each for each in finetune.params if each.name in _OF_FINETUNING]
 _OF_TABLES = ("target", "sequence_column", "split_column", "loss", *_OF_FINETUNING)
-_OF_FASTA = ("objective", "masked_fraction", "sampling", "families")
+_OF_FASTA = ("objective", "masked_fraction", "families")

@@ -40,6 +40,7 @@ from seqtrain_cli.progress import StderrListener
 @click.option("--least-identity", type=float, help="Members less alike to the one most like all are left out (0.3).")
 @click.option("--sequence-column", metavar="COLUMN", help="Of a table; found when it is obvious.")
 @click.option("--split-column", metavar="COLUMN", help="Which set a row is in; found when it is obvious.")
+@options.split_file
 @click.option("--weight-column", metavar="COLUMN", help="Synthetic rows get the mean weight of their class.")
 @click.option("--task", type=click.Choice(["auto", "classification"]), help="classification: numbers are classes.")
 @options.alphabet

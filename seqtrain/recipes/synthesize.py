@@ -55,6 +55,8 @@ class SynthesizeConfig:
     task: Literal["auto", "classification"] = "auto"
     sequence_column: str | None = None
     split_column: str | None = None
+    split: str | None = None
+    fold: int | None = None
     weight_column: str | None = None
     alphabet: str = "auto"
     bad_records: BadRecords = "error"
@@ -143,6 +145,7 @@ def _synthesize_family(
     for option, value in (
         ("--target", config.target), ("--class", config.classes), ("--below", config.below),
         ("--sequence-column", config.sequence_column), ("--split-column", config.split_column),
+        ("--split", config.split), ("--fold", config.fold),
         ("--weight-column", config.weight_column),
     ):  # fmt: skip
         if value:

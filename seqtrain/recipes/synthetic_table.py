@@ -68,6 +68,8 @@ class SyntheticTable:
             task=config.task,
             sequence_column=config.sequence_column,
             split_column=config.split_column,
+            split=config.split,
+            fold=config.fold,
             weight_column=config.weight_column,
             alphabet=config.alphabet,
             bad_records=config.bad_records,

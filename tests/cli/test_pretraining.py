@@ -214,3 +214,4 @@ def test_a_range_test_takes_the_objective_and_the_sampling(command: Command, fas
     table = fasta.parent / "table.csv"
     command("lr-range", table, "--objective", "pretext", *words).refused("--objective: is for FASTA", table)
     command("lr-range", fasta, "--target", "label", *words).refused("--target: is for a table", fasta)
+    command("lr-range", table, "--sampling", "families", *words).refused("--sampling families", "square-root, balanced")

@@ -88,6 +88,24 @@ def test_held_out_rows_are_never_used(table: Path, tmp_path: Path, command: Comm
     assert made(outs[0]) == made(outs[1])
 
 
+def test_a_split_file_says_what_is_held_out(tmp_path: Path, command: Command) -> None:
+    table = write(tmp_path / "plain.csv", [{name: row[name] for name in ("id", "sequence", "fold")} for row in rows()])
+    sets = SETS[::-1] * 2 + ["train"] * 4
+    split = write(
+        tmp_path / "split.csv",
+        [
+            {"row": str(place), "identifier": row["id"], "set": name}
+            for place, (row, name) in enumerate(zip(read(table), sets, strict=True), start=1)
+        ],
+    )
+    words = ("--target", "fold", "--class", "rare", "--count", 12, "--by", "profile", "--split", split)
+    done = command("synthesize", table, *words, "-o", tmp_path / "out.csv")
+    assert done.code == 0, done.err
+    written = read(tmp_path / "out.csv")
+    assert [row["set"] for row in written[:28]] == sets
+    assert {row["parent"] for row in made(tmp_path / "out.csv")} == {f"rare{place}" for place in range(4, 12)}
+
+
 def test_no_copy_of_a_held_out_row_comes_out(table: Path, tmp_path: Path, command: Command) -> None:
     words = ("--target", "fold", "--class", "rare", "--count", 5, "--by", "profile", "-o")
     assert command("synthesize", table, *words, tmp_path / "a.csv").code == 0
@@ -227,6 +245,8 @@ def test_alignments_are_taken_as_they_are(tmp_path: Path, command: Command) -> N
         (["--class", "rare", "--least-identity", 7], ["--least-identity 7.0"]),
         (["--class", "rare", "--by", "profile", "--strict"], ["--strict: belongs to --by vae"]),
         (["--class", "rare", "--split-column", "nope"], ["no column 'nope'"]),
+        (["--class", "rare", "--split", "nope.csv"], ["nope.csv"]),
+        (["--class", "rare", "--fold", 2], ["--fold"]),
         (["--class", "rare", "-o", "x.fasta"], ["x.fasta: ", "is a table", ".csv"]),
     ],
 )
