@@ -42,7 +42,7 @@ from seqtrain_cli.train import run_training
     "--adversarial",
     metavar="WORDS",
     help="Train on every batch once more with its embeddings moved against the network: gradient-sign:size=0.01, or "
-    "projected-gradient:size=0.01,steps=3. Takes about 3 times as long.",
+    "projected-gradient:size=0.01,steps=3. Takes about 3 or 5 times as long.",
 )
 @click.option(
     "--resample",
@@ -77,13 +77,17 @@ from seqtrain_cli.train import run_training
     type=click.Choice(["all", "linear", "none"]),
     help="Simple models beside each score: all (the default), without neighbours and trees, or none.",
 )
-@click.option("--epochs", type=options.Count(), help="Budget in passes over the training records.")
+@click.option(
+    "--epochs",
+    type=options.Count(),
+    help="Budget in passes over the training records (2 to 30: 6M letters, 100M on a GPU).",
+)
 @click.option(
     "--head",
     metavar="WORDS",
     help="pooled-head (the default), light-attention-head; aligned-head for variants of one protein …",
 )
-@click.option("--head-learning-rate", type=float, help="Peak rate of the head.")
+@click.option("--head-learning-rate", type=float, help="Peak rate of the head (twice the other).")
 @click.option("--keep-head", is_flag=True, default=None, help="Of --from, whose labels mean the same: no new head.")
 @options.training
 def command(config: str | None, overwrite: bool, dry_run: bool, **settings: Any) -> None:

@@ -107,7 +107,7 @@ asked = apply(
 """What a pretraining asks, and of which sequences how often."""
 
 training = apply(
-    click.option("-o", "--output", help="Run directory; by default runs/<command>-<input>."),
+    click.option("-o", "--output", help="Run directory; by default runs/<command>-<input>, with the label column."),
     click.option(
         "--from",
         "init_from",
@@ -170,13 +170,21 @@ training = apply(
         help="When a loss is not finite: stop (the default), skip the update, or go back to the last checkpoint.",
     ),
     click.option("--steps", type=Count(), help="Budget in updates, instead of the other budget."),
-    click.option("--tokens-per-step", type=Count(), help="Letters and special tokens per update."),
+    click.option(
+        "--tokens-per-step",
+        type=Count(),
+        help="Letters and special tokens per update (2,048; more on a GPU or in views).",
+    ),
     click.option(
         "--tokens-per-microbatch",
         type=CountOrAuto(),
         help="Computed at once; lower it when memory runs out, or auto to find the most that fit.",
     ),
-    click.option("--learning-rate", type=Rate(), help="Peak rate; auto finds it by a range test."),
+    click.option(
+        "--learning-rate",
+        type=Rate(),
+        help="Peak rate (0.001, from trained weights 0.0005; in pretrain 0.0005 and 0.0001), or auto: a range test.",
+    ),
     click.option("--weight-decay", type=float, help="Of matrices, not of biases, norms and embeddings (0.01)."),
     click.option("--warmup-fraction", type=float, help="Of the steps (0.1)."),
     click.option("--dropout", type=float, help="Fraction."),

@@ -12,7 +12,9 @@ from seqtrain_cli.train import run_training
 
 @click.command("pretrain", short_help="Self-supervised learning from FASTA.")
 @click.argument("inputs", nargs=-1, metavar="FASTA…")
-@click.option("--valid", type=click.Path(), help="FASTA of held-out sequences; else 5 % of the inputs are held out.")
+@click.option(
+    "--valid", type=click.Path(), help="FASTA of held-out sequences; else 5 % of the letters, at most 100,000."
+)
 @click.option(
     "--residues", type=options.Count(), help="Budget of letters, repeats counted (3M on a CPU, 300M on a GPU)."
 )
