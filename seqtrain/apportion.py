@@ -118,6 +118,20 @@ def _represent(groups: Groups, sets: NDArray[np.int64], name: int) -> None:
             held[groups.strata[groups.starts[moved] : groups.starts[moved + 1]]] += 1
 
 
+def spread(groups: Groups, sets: NDArray[np.int64], num_sets: int) -> NDArray[np.int64]:
+    """(G,) sets in which no stratum of several groups stands in one set alone: its smallest group goes to the smallest
+    other set.
+    """
+    sets, owners = sets.copy(), groups.owners()
+    for stratum in range(len(groups.totals)):
+        members = owners[groups.strata == stratum]
+        if len(members) > 1 and len(np.unique(sets[members])) == 1:
+            sizes = np.bincount(sets, groups.sizes, num_sets)
+            sizes[sets[members[0]]] = np.inf
+            sets[members[groups.sizes[members].argmin()]] = sizes.argmin()
+    return sets
+
+
 def lonely(groups: Groups) -> NDArray[np.int64]:
     """Strata that stand in one group only, so that no second set can hold any."""
     return np.flatnonzero(np.bincount(groups.strata, minlength=len(groups.totals)) == 1)

@@ -171,7 +171,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
     with open_bytes(path) as file:
         try:
             for number, line in enumerate(file, start=1):
-                cells = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
+                cells = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r\n").split("\t")
                 if cells == [""]:
                     continue
                 if len(cells) != 2 or not all(cells):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from seqtrain.alphabet import Alphabet
 from seqtrain.errors import InputError
-from seqtrain.io.columns import PROVENANCE, Columns, is_missing
+from seqtrain.io.cells import is_missing
+from seqtrain.io.columns import Columns, originals_of
 from seqtrain.io.delimited import Table
 from seqtrain.io.inputs import raw_rows
 from seqtrain.io.records import Record, RecordReader
@@ -101,7 +102,9 @@ def read_labeled(
     if isinstance(split, SplitFile):
         sets = split.matched(table.path, len(table), kept, [record.identifier for record in rows.records])
     elif split is not None:
-        sets = split.split(_splittable(table, rows, reader.alphabet, strata_of(kind, [row[0] for row in labels])), say)
+        sets = split.split(
+            _splittable(table, columns, rows, reader.alphabet, strata_of(kind, [row[0] for row in labels])), say
+        )
     try:
         if split is None:
             sets = _split(table, columns, kind, rows, labels, seed, given=task is not None)
@@ -206,7 +209,8 @@ def _split(
     """The sets of the usable rows; a ``given`` task takes them as they stand, as nothing is trained or held out."""
     strata = [row[0] for row in labels] if kind == "classification" else None
     sequences = [zlib.crc32(record.letters.tobytes()) for record in rows.records]
-    groups = linked(sequences, _sources(table, rows)) if PROVENANCE[0] in table.columns else sequences
+    originals = _originals(table, columns, rows)
+    groups = linked(sequences, originals) if originals is not None else sequences
     if columns.split is None:
         return make_split(len(labels), strata, seed, groups=groups)
     cells = rows.cells(table, columns.split)
@@ -215,22 +219,20 @@ def _split(
     return split_from_column(cells, strata, seed, groups=groups)
 
 
-def _splittable(table: Table, rows: _Rows, alphabet: Alphabet, strata: Strata) -> Splittable:
+def _originals(table: Table, columns: Columns, rows: _Rows) -> list[str] | None:
+    return originals_of(table, columns, rows.rows.tolist(), [record.identifier for record in rows.records])
+
+
+def _splittable(table: Table, columns: Columns, rows: _Rows, alphabet: Alphabet, strata: Strata) -> Splittable:
     return Splittable(
         place=table.path,
         identifiers=[record.identifier for record in rows.records],
         sequences=PackedLetters.from_sequences([record.letters for record in rows.records]),
         alphabet=alphabet,
-        originals=_sources(table, rows) if PROVENANCE[0] in table.columns else None,
+        originals=_originals(table, columns, rows),
         strata=strata if strata.names else None,
         column=lambda name: rows.cells(table, name),
     )
-
-
-def _sources(table: Table, rows: _Rows) -> list[str]:
-    """For each row of a table with augmented copies the identifier of the original: copies of it go to its set."""
-    named = rows.cells(table, PROVENANCE[0])
-    return [source.strip() or record.identifier for source, record in zip(named, rows.records, strict=True)]
 
 
 def _fits_float32(cell: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.alphabet import PROTEIN, Alphabet
-from seqtrain.apportion import Groups, apportion, lonely
+from seqtrain.apportion import Groups, apportion, lonely, spread
 from seqtrain.draws import fold as keyed
 from seqtrain.errors import InputError
 from seqtrain.families import read_families
@@ -100,7 +100,7 @@ class Splitting:
         for sets in columns.values():
             asked = [name for name, fraction in self.fractions().items() if fraction]
             _check_filled(records.place, sets, asked, groups, noun, self.by)
-            _check_learnt(records, sets)
+            _check_learnt(records, sets, self.by)
         return made
 
     def split(self, records: Splittable, say: Say) -> Split:
@@ -181,14 +181,15 @@ class Splitting:
             )
         part = np.full(len(groups), -1)
         equal = [1 / self.num_folds] * self.num_folds
-        part[parted] = apportion(groups.selected(parted), equal, self.seed)
+        chosen = groups.selected(parted)
+        part[parted] = spread(chosen, apportion(chosen, equal, self.seed), self.num_folds)
         columns = {}
         for number in range(self.num_folds):
-            rest = np.flatnonzero(part != number)
+            rest = np.flatnonzero((part != number) & ~kept)
             left = groups.selected(rest)
             valid = min(self.valid_fraction * groups.sizes.sum() / left.sizes.sum(), 1.0)
             inner = keyed(self.seed, "valid", number)
-            dealt = np.full(len(groups), 2)
+            dealt = np.where(kept, 0, 2)
             dealt[rest] = apportion(left, (1 - valid, valid), inner, learnt=0)
             columns[f"fold_{number + 1}"] = np.asarray(_SETS[dealt][groups.group])
         return {"set": columns["fold_1"], **columns}
@@ -249,7 +250,7 @@ def _check_filled(
     )
 
 
-def _check_learnt(records: Splittable, sets: NDArray[np.str_]) -> None:
+def _check_learnt(records: Splittable, sets: NDArray[np.str_], by: SplitBy) -> None:
     """Raises InputError where a class has no training record."""
     strata = records.strata
     if strata is None or not strata.must_be_learnt:
@@ -258,10 +259,12 @@ def _check_learnt(records: Splittable, sets: NDArray[np.str_]) -> None:
     missing = np.flatnonzero(learnt == 0)
     if len(missing):
         others = f" and {len(missing) - 1:,} other classes have" if len(missing) > 1 else " has"
+        advice = "try another --seed, fewer folds or a smaller test fraction"
+        if isinstance(by, Random):
+            advice = "split it by stratified, group or homology, which keep one there"
         raise InputError(
             f"{records.place}: class {strata.names[missing[0]]!r} ({_of(int(strata.totals[missing[0]]), 'record')})"
-            f"{others} no record in train; split it by stratified, group or homology, which keep one there, or leave "
-            "the class out"
+            f"{others} no record in train; {advice}, or leave the class out"
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqtrain.errors import InputError
+from seqtrain.io.cells import as_number
 from seqtrain.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 
 
@@ -296,10 +297,8 @@ def split_labels(cell: str, separator: str) -> list[str]:
 
 def is_number(cell: str) -> bool:
     """True for text that is a finite number."""
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
+    value = as_number(cell)
+    return value is not None and math.isfinite(value)
 
 
 def logits_of(task: Task, outputs: NDArray[np.float32]) -> NDArray[np.float64]:

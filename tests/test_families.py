@@ -78,7 +78,7 @@ def table(folder: Path, text: str) -> Path:
 
 
 def test_a_table_is_read(tmp_path: Path) -> None:
-    path = table(tmp_path, "a\ta\na\tb\n\nc\tc\r\na\tx9\n")
+    path = table(tmp_path, "\ufeffa\ta\na\tb\n\nc\tc\r\na\tx9\n")
     families, missing = read_families(path, ["b", "c", "new", "a"])
     assert missing == 1
     assert families.family[0] == families.family[3] != families.family[1] and len(families.sizes) == 3

@@ -163,6 +163,22 @@ def test_a_class_of_two_groups_is_learnt_in_every_fold() -> None:
     assert all("train" in sets[:10] for sets in split.columns.values())
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_class_that_is_kept_is_in_train_also_at_random(seed: int) -> None:
+    labels = ["rare"] + ["ab"[i % 2] for i in range(59)]
+    split = made(Random(), splittable(relatives(60, 1), labels), num_folds=5, rare_classes="train", seed=seed)
+    assert all(split.columns[f"fold_{k + 1}"][0] == "train" for k in range(5))
+
+
+def test_both_groups_of_a_class_are_not_tested_together() -> None:
+    for seed in range(40):
+        labels = ["rare", "rare", *["ab"[i % 2] for i in range(10)]]
+        plates = ["x", "y", "x", "y", *["zuvw"[i % 4] for i in range(8)]]
+        records = splittable(relatives(12, 1), labels, plates=plates)
+        split = made(Group(column="plate"), records, num_folds=2, valid_fraction=0, seed=seed)
+        assert all("train" in sets[:2] for sets in split.columns.values())
+
+
 def test_a_random_split_without_a_class_is_refused() -> None:
     labels = ["rare"] + ["a"] * 99
     records = splittable(relatives(100, 1), labels)

@@ -150,7 +150,9 @@ class TableForm:
         """Columns that the table does not have."""
         protein = [TRANSLATED_FROM] if self.spelling.before != self.spelling.after else []
         mask = [self.residue.new] if self.residue.new else []
-        return [*mask, *protein, *PROVENANCE]
+        # Copies are told from their originals by these names, wherever the rows stand in a later file.
+        identifier = [] if self.columns.identifier is not None else ["identifier"]
+        return [*mask, *protein, *identifier, *PROVENANCE]
 
     @property
     def header(self) -> list[str]:
@@ -161,21 +163,23 @@ class TableForm:
         """The row as it stood in the table; originals are written only where the alphabet stays."""
         cells = [column[entry.index] for column in self.table.columns.values()]
         mask = [self.residue.mask_of(None, len(entry.record.letters))] if self.residue.new else []
-        return [*cells, *mask, "", 0, ""]
+        identifier = [] if self.columns.identifier is not None else [entry.raw.identifier]
+        return [*cells, *mask, *identifier, "", 0, ""]
 
     def copies(self, entry: Entry, copies: list[Copy]) -> list[Row]:
         """The copies of a row: another name, sequence and labels per residue, everything else as it was."""
-        stem = self.identifiers.stem(entry) if self.columns.identifier is not None else ""
+        stem = self.identifiers.stem(entry)
         given = {name: cells[entry.index] for name, cells in self.table.columns.items()}
         rows: list[Row] = []
         for copy in copies:
             cells = {**given, **self.residue.carried(given, copy.origin)}
             cells[self.columns.sequence] = self.spelling(entry, copy)
+            identifier = [f"{stem}|augmented-{copy.number}"]
             if self.columns.identifier is not None:
-                cells[self.columns.identifier] = f"{stem}|augmented-{copy.number}"
+                cells[self.columns.identifier] = identifier.pop()
             mask = [self.residue.mask_of(copy.origin, len(copy.letters))] if self.residue.new else []
             protein = [given[self.columns.sequence]] if TRANSLATED_FROM in self.added else []
             drawn = f", draw {copy.draw}" if copy.draw > 1 else ""
             origin: Row = [entry.raw.identifier, copy.number, f"{self.words} (seed {self.seed}{drawn})"]
-            rows.append([*cells.values(), *mask, *protein, *origin])
+            rows.append([*cells.values(), *mask, *protein, *identifier, *origin])
         return rows

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seqtrain.io.columns import is_missing
+from seqtrain.io.cells import is_missing
 
 
 def krippendorff_alpha(ratings: NDArray[np.float64], *, level: Literal["nominal", "interval"]) -> float:
@@ -93,18 +93,24 @@ class Agreement:
 
 
 def agreement_of(
-    names: Sequence[str], cells: Sequence[Sequence[str]], *, level: Literal["nominal", "interval"]
+    names: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    *,
+    level: Literal["nominal", "interval"],
+    classes: Sequence[str] = (),
 ) -> Agreement:
     """Agreement of annotators.
 
     Args:
         names: M.
         cells: M columns of N cells; an empty one, or nan, na, null and the like, is no label.
+        classes: that are labels, whatever they are called.
 
     Raises:
         ValueError: numbers were asked for, and a cell is none.
     """
-    texts = [["" if is_missing(cell) else cell.strip() for cell in column] for column in cells]
+    stripped = [[cell.strip() for cell in column] for column in cells]
+    texts = [["" if is_missing(cell) and cell not in classes else cell for cell in column] for column in stripped]
     kinds = sorted({text for column in texts for text in column if text})
     ratings = np.array([[_rating(text, kinds, level) for text in column] for column in texts], dtype=np.float64).T
     spread = disagreeing(ratings)

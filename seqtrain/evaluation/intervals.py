@@ -27,6 +27,8 @@ Weighted = Callable[[Array], Mapping[str, Array]]
 """(R, N) weights of N records -> (R,) values of each metric."""
 NUM_RESAMPLES = 1000
 _MIN_DEFINED_FRACTION = 0.5
+_ROUNDING = 1e-12
+"""Of a metric, by which values that are alike may differ."""
 _MAX_BLOCKS = 200
 """Of records that are left out together to see how skewed their influence is."""
 _CELLS = 2_000_000
@@ -58,7 +60,8 @@ def bootstrap_interval(
         seed: Key of the draws.
 
     Returns:
-        (low, high); nan where the metric is undefined in more than half of the resamples, or with fewer than 2 records.
+        (low, high); nan where the metric is undefined in more than half of the resamples, with fewer than 2 records, or
+        where it is the same in all of them.
     """
     intervals = bootstrap_intervals(
         lambda *drawn: {"": metric(*drawn)},
@@ -219,6 +222,9 @@ def _interval(
     """(low, high) of a metric from its values on resamples (R,) and on all records but some (J,)."""
     drawn, left = drawn[~np.isnan(drawn)], left[~np.isnan(left)]
     if len(drawn) <= num_resamples * _MIN_DEFINED_FRACTION:
+        return float("nan"), float("nan")
+    if drawn.max() - drawn.min() <= _ROUNDING * np.abs(drawn).max():
+        # Nothing varies, as where ten of ten are right: that is no proof that the next one would be.
         return float("nan"), float("nan")
     influence = left.mean() - left if len(left) else left
     shares = [(1 - level) / 2, (1 + level) / 2]

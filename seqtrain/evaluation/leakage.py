@@ -25,6 +25,7 @@ LEAST_RECORDS = 20
 """Of a stratum, to say anything of its score."""
 MAX_SAMPLED = 2_000
 _EDGES = (0.3, 0.5, 0.7, NEAR_DUPLICATE)
+_ANOTHER_LENGTH = "another length"
 _LETTER_EDGES = (0, 1, 2, 3, 6, 11)
 _LEAST_SAMPLED = 200
 _TRAIN = "train"
@@ -56,6 +57,8 @@ class Leakage:
     """(M,) its nearest training record; -1 where none is similar."""
     identity: NDArray[np.float64]
     """(M,) fraction; nan where none is similar."""
+    equal: NDArray[np.bool_]
+    """(M,) whether the nearest has the very sequence; a fragment of it has an identity of 1 as well."""
     letters: NDArray[np.int64] | None
     """(M,) letters that differ, -1 where lengths do; None unless all records are variants of one sequence."""
     least_identity: float
@@ -79,7 +82,7 @@ class Leakage:
             masks = [
                 (_letters_in_words(low, high), (distance >= low) & (distance < (high or np.inf))) for low, high in pairs
             ][::-1]
-            masks.append(("another length", distance < 0))
+            masks.insert(0, (_ANOTHER_LENGTH, distance < 0))
         else:
             edges = [self.least_identity, *(edge for edge in _EDGES if edge > self.least_identity)]
             identity = self.identity[places]
@@ -91,10 +94,7 @@ class Leakage:
 
     def num_equal(self, name: str) -> int:
         """Records of one set with the very sequence of a training record."""
-        places = self.of_set(name)
-        if self.letters is not None:
-            return int((self.letters[places] == 0).sum())
-        return int((self.identity[places] == 1).sum())
+        return int(self.equal[self.of_set(name)].sum())
 
     def words(self) -> list[str]:
         """One sentence per set: how many are near to training records, and what that does to the score."""
@@ -173,7 +173,10 @@ class Leakage:
         enough = [
             each
             for each in self.strata
-            if each.test_set == name and each.num_records >= LEAST_RECORDS and self.metric in each.metrics
+            if each.test_set == name
+            and each.num_records >= LEAST_RECORDS
+            and self.metric in each.metrics
+            and each.name != _ANOTHER_LENGTH
         ]
         if len(enough) < 2:
             return ""
@@ -214,6 +217,7 @@ def find_leakage(
     if not len(train) or not len(records):
         return None
     found, identity = _equal(sequences, records, train)
+    equal = found >= 0
     letters = None
     wild_type = common_wild_type(sequences)
     if wild_type is not None:
@@ -233,6 +237,7 @@ def find_leakage(
         sets=sets[records],
         nearest=found,
         identity=identity,
+        equal=equal,
         letters=letters,
         least_identity=least_identity,
         held_out={name: int((sets == name).sum()) for name in held_out if (sets == name).any()},

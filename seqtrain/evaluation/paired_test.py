@@ -23,6 +23,7 @@ SIGNIFICANT = 0.05
 """Two-sided level at which two scores are called different."""
 _CELLS = 2_000_000
 _TOLERANCE = 1e-9
+"""Of a difference (and a thousandth of that, of the scores) that another may fall short by and still count as large."""
 
 
 def swap_test(one: Summed, other: Summed, *, num_swaps: int = NUM_SWAPS, seed: int) -> dict[str, float]:
@@ -43,7 +44,9 @@ def swap_test(one: Summed, other: Summed, *, num_swaps: int = NUM_SWAPS, seed: i
         )
     there, between = _total(other.columns), one.columns - other.columns
     whole = there + _total(between)
-    observed = _differences(one.result(whole[None]), other.result(there[None]))
+    scores = one.result(whole[None]), other.result(there[None])
+    observed = _differences(*scores)
+    bound = {name: _bound(scores[0][name][0], scores[1][name][0]) for name in observed}
     exceeding = dict.fromkeys(observed, 0)
     chunk = max(1, _CELLS // max(count, 1))
     for start in range(0, num_swaps, chunk):
@@ -52,7 +55,7 @@ def swap_test(one: Summed, other: Summed, *, num_swaps: int = NUM_SWAPS, seed: i
         drawn = _differences(one.result(whole - moved), other.result(there + moved))
         for name, values in drawn.items():
             # An undefined difference counts as one that exceeds: it must not make a score look sure.
-            exceeding[name] += int((~(np.abs(values) < np.abs(observed[name][0]) - _TOLERANCE)).sum())
+            exceeding[name] += int((~(np.abs(values) < bound[name])).sum())
     return {
         name: float("nan") if np.isnan(value[0]) else (1 + exceeding[name]) / (1 + num_swaps)
         for name, value in observed.items()
@@ -78,15 +81,15 @@ def called_swap_test(
         groups: (N,) the record of each row: those of one record are swapped together.
     """
     records = np.arange(len(true)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    observed = abs(metric(true, predicted) - metric(true, other))
-    if np.isnan(observed):
+    bound = _bound(metric(true, predicted), metric(true, other))
+    if np.isnan(bound):
         return float("nan")
     exceeding = 0
     for swap in range(num_swaps):
         chosen = _swaps(int(records.max(initial=-1)) + 1, np.array([swap]), seed)[0][records] > 0
         chosen = chosen.reshape(-1, *[1] * (np.ndim(predicted) - 1))
         first, second = np.where(chosen, other, predicted), np.where(chosen, predicted, other)
-        exceeding += not abs(metric(true, first) - metric(true, second)) < observed - _TOLERANCE
+        exceeding += not abs(metric(true, first) - metric(true, second)) < bound
     return (1 + exceeding) / (1 + num_swaps)
 
 
@@ -107,7 +110,7 @@ def shuffle_test(score: Callable[[Array], float], count: int, *, num_shuffles: i
     reached = 0
     for shuffle in range(num_shuffles):
         dealt = np.argsort(mix(places + fold(seed, "shuffle", shuffle)), kind="stable")
-        reached += not abs(score(dealt)) < observed - _TOLERANCE
+        reached += not abs(score(dealt)) < observed * (1 - _TOLERANCE)
     return (1 + reached) / (1 + num_shuffles)
 
 
@@ -120,6 +123,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(known) - rank) * p))
         adjusted[place] = largest
     return adjusted
+
+
+def _bound(one: float, other: float) -> float:
+    """What differences of two scores reach that are as large as this one, but for rounding."""
+    return abs(one - other) * (1 - _TOLERANCE) - 1e-3 * _TOLERANCE * max(abs(one), abs(other))
 
 
 def _swaps(count: int, numbers: Array, seed: int) -> NDArray[np.float64]:

@@ -25,11 +25,11 @@ class _Mutations:
     """How n variants differ from the wild type of L letters."""
 
     positions: Any
-    """Sparse (n, L)."""
+    """Sparse (n, P) places that are mutated: L of the wild type, and behind them those of letters inserted there."""
     kinds: Any
-    """Sparse (n, 256 L) positions with their new letters."""
+    """Sparse (n, 256 P) places with their new letters."""
     counts: NDArray[np.int64]
-    """(n,) letters that differ, inserted ones among them."""
+    """(n,) letters that differ."""
 
 
 def common_wild_type(sequences: PackedLetters) -> NDArray[np.uint8] | None:
@@ -93,26 +93,37 @@ def _mutations(sequences: PackedLetters, indices: NDArray[np.int64], wild_type: 
     from scipy.sparse import csr_matrix
 
     length, lengths = len(wild_type), sequences.lengths[indices]
+    longest = int(_MOST_DIFFERENT * length)
     rows = np.full((len(indices), length), _GAP, dtype=np.uint8)
     same = np.flatnonzero(lengths == length)
     rows[same] = sequences.selected(indices[same])[0].letters.reshape(len(same), length)
+    where_inserted, at_inserted, inserted = [], [], []
     for row in np.flatnonzero(lengths != length).tolist():
-        rows[row] = _laid_along(sequences[int(indices[row])], wild_type)
+        rows[row], cut, extra = _laid_along(sequences[int(indices[row])], wild_type)
+        where_inserted += [row] * len(extra)
+        at_inserted += [length + cut * longest + place for place in range(len(extra))]
+        inserted += extra.tolist()
     where, at = np.nonzero(rows != wild_type)
-    starts = np.searchsorted(where, np.arange(len(rows) + 1))
-    ones, kinds = np.ones(len(where), np.int32), at * 256 + rows[where, at]
+    letters = np.append(rows[where, at], np.array(inserted, np.int64)).astype(np.int64)
+    where, at = np.append(where, where_inserted).astype(np.int64), np.append(at, at_inserted).astype(np.int64)
+    places, ones = length + (length + 1) * longest, np.ones(len(where), np.int32)
     return _Mutations(
-        csr_matrix((ones, at, starts), shape=(len(rows), length)),
-        csr_matrix((ones, kinds, starts), shape=(len(rows), 256 * length)),
-        np.diff(starts) + np.maximum(lengths - length, 0),
+        csr_matrix((ones, (where, at)), shape=(len(rows), places)),
+        csr_matrix((ones, (where, at * 256 + letters)), shape=(len(rows), 256 * places)),
+        np.bincount(where, minlength=len(rows)),
     )
 
 
-def _laid_along(letters: NDArray[np.uint8], wild_type: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(L,) a sequence with one gap of its own, or without the letters that stand in a gap of the wild type."""
+def _laid_along(
+    letters: NDArray[np.uint8], wild_type: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], int, NDArray[np.uint8]]:
+    """A sequence (L,) with one gap of its own, or without the letters that stand in a gap of the wild type; the
+    place of the gap in the wild type; these letters.
+    """
     shorter = min(len(letters), len(wild_type))
     head = np.append(0, np.cumsum(letters[:shorter] != wild_type[:shorter]))
     tail = np.append(0, np.cumsum(letters[::-1][:shorter] != wild_type[::-1][:shorter]))[::-1]
     cut = int((head + tail).argmin())
     end = letters[len(letters) - (shorter - cut) :]
-    return np.concatenate([letters[:cut], np.full(len(wild_type) - shorter, _GAP, np.uint8), end])
+    laid = np.concatenate([letters[:cut], np.full(len(wild_type) - shorter, _GAP, np.uint8), end])
+    return laid, cut, letters[cut : cut + len(letters) - shorter]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seqtrain.errors import InputError
+from seqtrain.io.cells import as_number, is_missing
 from seqtrain.io.delimited import Table
 from seqtrain.io.splits import set_of
 
@@ -27,7 +28,6 @@ TRANSLATED_FROM = "translated_from"
 _MAX_INTEGER_CLASSES = 20
 _MAX_SIGNS = 40
 _MANY_DIGITS = 20
-_MISSING = ("nan", "na", "n/a", "null", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +97,19 @@ def infer_task_kind(table: Table, columns: Columns) -> tuple[str, str]:
     if _are_per_residue(table, columns.sequence, name):
         return "residue", "each label is as long as its sequence"
     distinct = sorted(set(cells))
-    numbers = [cell for cell in distinct if _as_float(cell) is not None]
+    numbers = [cell for cell in distinct if as_number(cell) is not None]
     if len(numbers) >= 0.9 * len(distinct):
         return _numeric_kind(table.path, name, distinct)
-    comma = [cell for cell in distinct if _as_float(cell) is None and _as_float(cell.replace(",", ".", 1)) is not None]
+    comma = [cell for cell in distinct if as_number(cell) is None and as_number(cell.replace(",", ".", 1)) is not None]
     if len(comma) + len(numbers) >= 0.9 * len(distinct):
         raise InputError(
             f"{table.path}: column {name!r} has decimal commas, such as {comma[0]!r}; write points, "
             "or say --task classification if these are classes"
+        )
+    if _are_lists_per_residue(table, columns.sequence, name):
+        raise InputError(
+            f"{table.path}: column {name!r} has lists with an entry for each residue; write each as one text of single "
+            "signs, such as HHEC"
         )
     if any(mark in cell for mark in ";|" for cell in distinct):
         return "multilabel", "labels joined by ; or |"
@@ -116,9 +121,21 @@ def infer_task_kind(table: Table, columns: Columns) -> tuple[str, str]:
     return "classification", f"{len(distinct)} different texts"
 
 
-def is_missing(cell: str) -> bool:
-    """True for the words that programs write where they have no number."""
-    return cell.strip().lower() in _MISSING
+def originals_of(table: Table, columns: Columns, rows: Sequence[int], identifiers: Sequence[str]) -> list[str] | None:
+    """The name of the original of each of some rows, with which augmented copies are kept; None where there are none.
+
+    Raises:
+        InputError: copies beside originals that have no names.
+    """
+    if PROVENANCE[0] not in table.columns:
+        return None
+    sources = [table.columns[PROVENANCE[0]][row].strip() for row in rows]
+    if columns.identifier is None and any(sources) and not all(sources):
+        raise InputError(
+            f"{table.path}: column {PROVENANCE[0]!r} names the originals of augmented copies, and no column names the "
+            "rows; augment the table again, which writes one, or add a column 'identifier'"
+        )
+    return [source or identifier for source, identifier in zip(sources, identifiers, strict=True)]
 
 
 def _are_per_residue(table: Table, sequence: str, target: str) -> bool:
@@ -133,7 +150,7 @@ def _are_per_residue(table: Table, sequence: str, target: str) -> bool:
     longest = max(len(c) for _, c in pairs)
     if len(signs) > _MAX_SIGNS or same_length < 0.9 * len(pairs) or longest == 1:
         return False
-    if not all(_as_float(c) is not None for _, c in pairs[:1000]):
+    if not all(as_number(c) is not None for _, c in pairs[:1000]):
         return True
     if signs & set(".eE+-"):
         return False
@@ -145,6 +162,12 @@ def _are_per_residue(table: Table, sequence: str, target: str) -> bool:
     return True
 
 
+def _are_lists_per_residue(table: Table, sequence: str, target: str) -> bool:
+    """Whether labels are joined by ; and as many as the residues, as lists in a Parquet file are."""
+    pairs = [(len(s), c.count(";") + 1) for s, c in zip(table.column(sequence), table.column(target), strict=True) if c]
+    return max(entries for _, entries in pairs) > 1 and sum(a == b for a, b in pairs) >= 0.9 * len(pairs)
+
+
 def _numeric_kind(path: str, name: str, distinct: list[str]) -> tuple[str, str]:
     if not all(_is_integer(cell) for cell in distinct):
         return "regression", "the labels are numbers"
@@ -154,13 +177,6 @@ def _numeric_kind(path: str, name: str, distinct: list[str]) -> tuple[str, str]:
         f"{path}: column {name!r} has {len(distinct):,} different whole numbers; "
         "say --task regression if they are amounts, --task classification if they are classes"
     )
-
-
-def _as_float(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def _is_integer(cell: str) -> bool:
@@ -225,9 +241,13 @@ def _find_target_column(table: Table, taken: set[str | None]) -> str:
 
 
 def _find_mask_column(table: Table, taken: set[str], sequence: str) -> str | None:
-    """A column of 0 and 1, one for each residue."""
+    """A column of 0 and 1, one for each residue of nearly every row; the others are then refused by their row."""
     name = _named(table, _MASK_NAMES, taken)
     if name is None:
         return None
-    pairs = zip(table.columns[name], table.columns[sequence], strict=True)
-    return name if all(len(mask) == len(text) and not mask.strip("01") for mask, text in pairs) else None
+    masks = [mask.strip() for mask in table.columns[name]]
+    if any(mask.strip("01") for mask in masks):
+        return None
+    texts = ("".join(text.split()).removesuffix("*") for text in table.columns[sequence])
+    fitting = sum(len(mask) == len(text) for mask, text in zip(masks, texts, strict=True))
+    return name if fitting >= 0.9 * len(masks) else None

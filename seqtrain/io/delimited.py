@@ -262,7 +262,14 @@ def _read_parquet(content: bytes, name: str) -> Table:
         columns: dict[str, list[str]] = {column: [] for column in file.schema_arrow.names}
         for batch in file.iter_batches():
             for column, values in zip(columns, batch.columns, strict=True):
-                columns[column].extend(_text(value) for value in values.to_pylist())
+                try:
+                    cells = values.to_pylist()
+                except ValueError as error:
+                    if isinstance(error, ArrowException | UnicodeDecodeError):
+                        raise
+                    # Python has no times finer than a microsecond.
+                    cells = values.cast("string").to_pylist()
+                columns[column].extend(map(_text, cells))
     except UnicodeDecodeError as error:
         place = f"{name}: column {column!r}, row {len(columns[column]) + 1} or a later one"
         raise InputError(f"{place}: bytes that are not UTF-8; write the column as text") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,10 +23,11 @@ from seqtrain.io.columns import Columns, find_columns
 from seqtrain.io.delimited import Table, read_table
 from seqtrain.io.splits import VALID
 from seqtrain.labeled import LabeledData
+from seqtrain.losses import IGNORED_CLASS
 from seqtrain.recipes.finetuning import Input, read_training_table
 from seqtrain.recipes.leakage import packed
 from seqtrain.scoring import true_values
-from seqtrain.tasks import Classification, Regression
+from seqtrain.tasks import Classification, MultiLabel, Regression, split_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +156,15 @@ def _conflicts(data: LabeledData, first: NDArray[np.int64]) -> tuple[Spread | No
     if isinstance(data.task, Regression):
         spread = value_conflicts(first, true_values(data.task, data).astype(np.float64))
         return spread, spread.conflicting
-    return None, class_conflicts(first, [tuple(row) for row in data.labels])
+    if data.task.per_residue:
+        # Residues that one of the two masks says nothing of.
+        offsets, targets = data.store.offsets, data.targets
+        apart = np.zeros(len(first), dtype=bool)
+        for index in np.flatnonzero(first != np.arange(len(first))).tolist():
+            own, others = (targets[offsets[i] : offsets[i + 1]] for i in (index, int(first[index])))
+            apart[index] = ((own != others) & (own != IGNORED_CLASS) & (others != IGNORED_CLASS)).any()
+        return None, np.isin(first, first[apart])
+    return None, class_conflicts(first, _classes_of(data))
 
 
 def _near_duplicates(data: LabeledData, first: NDArray[np.int64], listener: Listener) -> Pairs:
@@ -180,10 +189,17 @@ def _near_conflicts(data: LabeledData, first: NDArray[np.int64], near: Pairs) ->
         # Labels of residues follow the residues, of which near duplicates have others.
         differ = np.zeros(len(near), dtype=bool)
     else:
-        labels = [tuple(row) for row in data.labels]
+        labels = _classes_of(data)
         differ = np.array([labels[i] != labels[j] for i, j in zip(near.first, near.second, strict=True)], dtype=bool)
     involved = np.concatenate([near.first[differ], near.second[differ]])
     return np.isin(first, involved)
+
+
+def _classes_of(data: LabeledData) -> list[Hashable]:
+    """(N,) the class of each record, or its labels, in whatever order they stand."""
+    if isinstance(data.task, MultiLabel):
+        return [frozenset(split_labels(row[0], data.task.separator)) for row in data.labels]
+    return [row[0] for row in data.labels]
 
 
 def _judged(data: LabeledData, first: NDArray[np.int64], seed: int) -> Judged | None:
@@ -203,9 +219,10 @@ def _agreement(config: CheckConfig, data: LabeledData) -> Agreement | None:
     if not config.annotators:
         return None
     columns = [[data.table.column(name)[row] for row in data.rows] for name in config.annotators]
-    numbers = isinstance(data.task, Regression)
     try:
-        return agreement_of(config.annotators, columns, level="interval" if numbers else "nominal")
+        if isinstance(data.task, Regression):
+            return agreement_of(config.annotators, columns, level="interval")
+        return agreement_of(config.annotators, columns, level="nominal", classes=data.task.classes)
     except ValueError as error:
         names = ", ".join(map(repr, config.annotators))
         raise InputError(

@@ -14,7 +14,7 @@ from seqtrain.device import choose_device, choose_precision
 from seqtrain.errors import InputError
 from seqtrain.fitting import Listener
 from seqtrain.inference import InferenceConfig
-from seqtrain.io.columns import is_missing
+from seqtrain.io.cells import is_missing
 from seqtrain.io.delimited import Table, read_table
 from seqtrain.io.outputs import check_output
 from seqtrain.recipes.networks import describe

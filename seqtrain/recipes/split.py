@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Literal, Protocol
@@ -12,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.errors import InputError
-from seqtrain.io.columns import PROVENANCE, Columns, find_columns, infer_task_kind
+from seqtrain.io.columns import Columns, find_columns, infer_task_kind, originals_of
 from seqtrain.io.compressed import Source, is_dash
 from seqtrain.io.delimited import Table
 from seqtrain.io.inputs import read_input
 from seqtrain.io.ledger import Ledger
 from seqtrain.io.outputs import check_output
-from seqtrain.io.records import BadRecords, Record, RecordReader, find_alphabet
+from seqtrain.io.records import BadRecords, RecordReader, find_alphabet
 from seqtrain.io.run_directory import sha256_of
 from seqtrain.io.split_file import MADE_HOW, MADE_OF, facts_beside, write_split
 from seqtrain.io.splits import TEST, TRAIN, VALID
@@ -96,7 +97,7 @@ def split_file(source: Path, output: Source, config: SplitConfig, listener: Saye
 
 def _read(source: Path, config: SplitConfig, listener: Sayer) -> _Read:
     given = read_input(source, sequence_column=config.sequence_column)
-    table = given.table
+    table, columns = given.table, given.columns
     raw = list(given.records)
     if table is None:
         for option, value in (("--target", config.target), ("--sequence-column", config.sequence_column)):
@@ -113,29 +114,23 @@ def _read(source: Path, config: SplitConfig, listener: Sayer) -> _Read:
         raise InputError(f"{source}: no usable records are left of {len(judged):,}; see what was dropped above")
     records = [judged[row] for row in rows.tolist()]
     strata = None if table is None else _strata(table, rows, config, listener)
-    return _Read(replace(_splittable(source, table, records, rows, strata), alphabet=alphabet), rows, table)
-
-
-def _splittable(
-    source: Path, table: Table | None, records: list[Record], rows: NDArray[np.int64], strata: Strata | None
-) -> Splittable:
-    def column(name: str) -> list[str]:
-        assert table is not None
-        cells = table.column(name)
-        return [cells[row] for row in rows.tolist()]
-
-    identifiers, originals = [record.identifier for record in records], None
-    if table is not None and PROVENANCE[0] in table.columns:
-        named = zip(column(PROVENANCE[0]), identifiers, strict=True)
-        originals = [original.strip() or identifier for original, identifier in named]
-    return Splittable(
+    identifiers = [record.identifier for record in records]
+    originals = None if table is None or columns is None else originals_of(table, columns, rows.tolist(), identifiers)
+    splittable = Splittable(
         place=str(source),
         identifiers=identifiers,
         sequences=PackedLetters.from_sequences([record.letters for record in records]),
+        alphabet=alphabet,
         originals=originals,
         strata=strata,
-        column=column if table is not None else None,
+        column=None if table is None else partial(_cells, table, rows),
     )
+    return _Read(splittable, rows, table)
+
+
+def _cells(table: Table, rows: NDArray[np.int64], name: str) -> list[str]:
+    cells = table.column(name)
+    return [cells[row] for row in rows.tolist()]
 
 
 def _strata(table: Table, rows: NDArray[np.int64], config: SplitConfig, listener: Sayer) -> Strata | None:

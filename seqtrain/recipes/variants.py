@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from seqtrain.alphabet import Alphabet
 from seqtrain.errors import InputError
 from seqtrain.evaluation.variants import Variants
-from seqtrain.io.columns import Columns, find_columns, is_missing
+from seqtrain.io.cells import is_missing
+from seqtrain.io.columns import Columns, find_columns
 from seqtrain.io.delimited import Table
 from seqtrain.io.fasta import read_fasta
 from seqtrain.io.inputs import raw_rows

@@ -70,6 +70,25 @@ def test_fasta_and_folds(tmp_path: Path, command: Command) -> None:
     assert piped.out == out.read_text() and not (tmp_path / "-.json").exists()
 
 
+def test_copies_of_rows_without_names_stay_with_their_originals(tmp_path: Path, command: Command) -> None:
+    plain, copies, split = tmp_path / "plain.csv", tmp_path / "copies.csv", tmp_path / "split.csv"
+    lines = [f"{text},{'ab'[i % 2]}" for i, text in enumerate(SEQUENCES)]
+    plain.write_text("\n".join(["sequence,label", *lines]))
+    assert command("augment", plain, copies, "--with", "matrix-substitution:rate=0.5", "--copies", 2).code == 0
+    done = command("split", copies, "--by", "random", "-o", split)
+    assert done.code == 0, done.err
+    found, sets = rows(copies), [row["set"] for row in rows(split)]
+    of = {row["identifier"]: name for row, name in zip(found, sets, strict=True)}
+    assert len(of) == 3 * len(SEQUENCES) and "test" in sets
+    assert all(of[row["augmented_from"] or row["identifier"]] == of[row["identifier"]] for row in found)
+    nameless = tmp_path / "nameless.csv"
+    lines = [f"{row['sequence']},{row['label']},{row['augmented_from']}" for row in found]
+    nameless.write_text("\n".join(["sequence,label,augmented_from", *lines]))
+    command("split", nameless, "--by", "random", "-o", tmp_path / "no.csv").refused(
+        nameless, "no column names the rows", "add a column 'identifier'"
+    )
+
+
 def test_rows_that_cannot_be_used_have_no_set(tmp_path: Path, command: Command) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text(table().replace(SEQUENCES[3], "MK1"))

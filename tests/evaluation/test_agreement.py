@@ -58,6 +58,13 @@ def test_majorities_and_the_odd_one_out() -> None:
     assert "'three' agrees least" in found.words()[1]
 
 
+def test_a_class_may_be_called_none() -> None:
+    cells = [["none", "x", "none", "NA"], ["none", "none", "x", "x"]]
+    found = agreement_of(["one", "two"], cells, level="nominal", classes=("none", "x"))
+    renamed = [[{"none": "no"}.get(cell, cell) for cell in column] for column in cells]
+    assert found.rated == 3 and found.alpha == agreement_of(["one", "two"], renamed, level="nominal").alpha
+
+
 def test_numbers_disagree_by_a_standard_deviation() -> None:
     found = agreement_of(["x", "y"], [["0", "1", "2", "3"], ["0.1", "1.1", "2.1", "9"]], level="interval")
     assert found.disagree.tolist() == [False, False, False, True]

@@ -171,13 +171,19 @@ def test_too_few_records_give_nan(count: int) -> None:
     assert np.isnan(bootstrap_interval(metrics.pearson, [values, values], seed=0)).all()
 
 
-def test_mostly_undefined_gives_nan() -> None:
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_what_does_not_vary_has_no_interval(method: intervals.Method) -> None:
+    values = np.arange(10.0)
+    assert np.isnan(bootstrap_interval(metrics.pearson, [values, 2 * values], method=method, seed=1)).all()
+    # A single positive: what ranks it first does so in every resample that has it.
+    true, scores = np.arange(101) == 100, np.linspace(0, 1, 101)
+    assert np.isnan(bootstrap_interval(metrics.roc_auc, [true, scores], method=method, seed=1)).all()
+
+
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_mostly_undefined_gives_nan(method: intervals.Method) -> None:
     true = np.array([0] * 100 + [1])  # the one positive is absent from 37 % of resamples, which are left out
-    scores = np.linspace(0, 1, 101)
-    low, high = bootstrap_interval(metrics.roc_auc, [true == 1, scores], num_resamples=200, seed=1)
-    assert low <= high == 1
-    percentiles = bootstrap_interval(
-        metrics.roc_auc, [true == 1, scores], num_resamples=200, method="percentile", seed=1
-    )
-    assert percentiles[1] == 1
+    scores = np.random.default_rng(0).permutation(np.append(np.linspace(0, 1, 100), 0.9))
+    low, high = bootstrap_interval(metrics.roc_auc, [true == 1, scores], num_resamples=200, method=method, seed=1)
+    assert 0 <= low < high <= 1
     assert np.isnan(bootstrap_interval(metrics.pearson, [true, np.ones(101)], num_resamples=20, seed=1)).all()

@@ -145,6 +145,42 @@ def test_letters_too_many_or_too_few_count_as_letters_that_differ() -> None:
     assert place.tolist() == [3, 4, 5, -1]
 
 
+@pytest.mark.parametrize("cut", [0, 10, 30])
+def test_variants_with_the_same_letters_put_in_share_them(cut: int) -> None:
+    texts = variants(40, seed=2)
+    grown = [text[:cut] + "WH" + text[cut:] for text in texts[:20]]
+    packed = pack([*texts, *grown])
+    wild_type = common_wild_type(pack(texts))
+    assert wild_type is not None
+    distance, place = nearest_variants(packed, np.arange(40, 50), np.arange(50, 60), wild_type)
+    nearest = [[edit_distance(one, other) for other in grown[10:]] for one in grown[:10]]
+    assert distance.tolist() == [min(row) for row in nearest]
+    assert all(row[where] == min(row) for row, where in zip(nearest, place.tolist(), strict=True))
+
+
+def test_variants_of_another_length_are_not_called_the_nearest() -> None:
+    texts = variants(200, seed=3)
+    short = [text[:30] for text in texts[:10]]
+    sets = np.array(["train"] * 100 + ["test"] * 110)
+    leakage = find_leakage(pack([*texts, *short]), sets, ["test"])
+    assert leakage is not None and leakage.letters is not None
+    assert leakage.bands("test")[0][0] == "another length"
+    strata = tuple(
+        Stratum(test_set="test", name=name, num_records=30, metrics={"r2": place / 10}, intervals={})
+        for place, (name, _) in enumerate(leakage.bands("test"))
+    )
+    (said,) = replace(leakage, strata=strata, metric="r2").words()
+    assert ("another length" not in said and "among the nearest (0" in said) or "among the nearest (1" in said
+
+
+def test_fragments_are_near_and_not_the_very_sequence() -> None:
+    train = proteins([80] * 4, seed=3)
+    sets = np.array(["train"] * 4 + ["test"] * 3)
+    leakage = find_leakage(pack([*train, train[0][10:70], "M" + train[1], train[2]]), sets, ["test"])
+    assert leakage is not None and leakage.identity.tolist() == [1, 1, 1]
+    assert leakage.num_equal("test") == 1 and "(1 the very sequence)" in leakage.words()[0]
+
+
 def test_variants_are_said_to_be_variants() -> None:
     texts = variants(40, seed=4)
     leakage = find_leakage(pack([*texts, texts[0]]), np.array(["train"] * 30 + ["test"] * 11), ["test"])

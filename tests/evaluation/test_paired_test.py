@@ -7,6 +7,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from sklearn.metrics import mean_squared_error
 
 from seqtrain.evaluation import metrics, weighted
 from seqtrain.evaluation.paired_test import called_swap_test, holm, shuffle_test, swap_test
@@ -43,6 +44,17 @@ def test_numbers_equal_all_swaps() -> None:
     exact = np.mean(np.array(differences) >= observed - 1e-9)
     found = swap_test(weighted.numbers(true, one), weighted.numbers(true, other), num_swaps=20_000, seed=1)
     assert found["pearson"] == pytest.approx(exact, abs=0.015)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e6])
+def test_units_do_not_matter(unit: float) -> None:
+    rng = np.random.default_rng(3)
+    true = rng.normal(size=60)
+    one, other = true + 0.1 * rng.normal(size=60), true + rng.normal(size=60)
+    found = swap_test(weighted.numbers(true * unit, one * unit), weighted.numbers(true * unit, other * unit), seed=1)
+    assert found["mse"] == found["mae"] == pytest.approx(1 / 1001)
+    called = called_swap_test(mean_squared_error, true * unit, one * unit, other * unit, num_swaps=100, seed=1)
+    assert called == pytest.approx(1 / 101)
 
 
 def test_called_and_summed_are_one_test() -> None:

@@ -108,6 +108,16 @@ def test_a_mask_is_ones_and_zeros_for_each_residue() -> None:
     assert find_columns(table(sequence=SEQUENCES, y=CLASSES, resolved=good)).mask == "resolved"
     assert find_columns(table(sequence=SEQUENCES, y=CLASSES, mask=[mask[1:] for mask in good])).mask is None
     assert find_columns(table(sequence=SEQUENCES, y=CLASSES, mask=["2" + mask[1:] for mask in good])).mask is None
+    # Single rows that do not fit are refused by their row, and not left aside with the whole column.
+    odd = ["", f" {good[1]} ", *good[2:]]
+    stops = [SEQUENCES[0], SEQUENCES[1] + "*", *SEQUENCES[2:]]
+    assert find_columns(table(sequence=stops, y=CLASSES, mask=odd)).mask == "mask"
+
+
+def test_lists_of_labels_for_residues_are_not_taken_for_labels_of_the_whole() -> None:
+    lists = [";".join("HEC"[i % 3] for i in range(len(text))) for text in SEQUENCES]
+    with pytest.raises(InputError, match="has lists with an entry for each residue"):
+        infer_task_kind(table(sequence=SEQUENCES, y=lists), Columns(sequence="sequence", targets=("y",)))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +127,7 @@ def test_a_mask_is_ones_and_zeros_for_each_residue() -> None:
         ([*NUMBERS[:-3], "", "NA", "nan"], "regression"),
         ([f"{i}e-3" for i in range(N)], "regression"),
         ([str(i % 2) for i in range(N)], "classification"),
+        ([f"{i % 3}_{i % 2}" for i in range(N)], "classification"),
         ([["0", "1", ""][i % 3] for i in range(N)], "classification"),
         ([["-1", "1"][i % 2] for i in range(N)], "classification"),
         ([str(i % 20) for i in range(N)], "classification"),

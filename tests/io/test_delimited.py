@@ -206,6 +206,9 @@ def test_parquet(tmp_path: Path) -> None:
     assert table.lines == [1, 2, 3]
     path.write_bytes(path.read_bytes()[:-20])
     assert "Parquet file is damaged" in refusal(path)
+    times = pyarrow.array([1, 1_700_000_000_123_456_789], pyarrow.timestamp("ns"))
+    parquet.write_table(pyarrow.table({"a": ["x", "y"], "at": times}), path)
+    assert read_table(path).columns["at"][1].endswith("20.123456789")
     parquet.write_table(pyarrow.table({"a": [b"\xff"]}), path)
     assert "column 'a', row 1" in refusal(path)
     parquet.write_table(pyarrow.table({"a": pyarrow.array([], pyarrow.string())}), path)
