@@ -53,6 +53,6 @@ def command(runs: tuple[Path, ...], output: Path | None, html: Path | None, **se
         shown.add_column(name, no_wrap=name == "run")
     for row in rows:
         shown.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console(width=max(160, Console().width)).print(shown, markup=False, highlight=False)
+    Console(width=max(160, Console().width), emoji=False).print(shown, markup=False, highlight=False)
     for line in comparison.words():
         click.echo(line)

@@ -63,7 +63,7 @@ def _print(description: Description) -> None:
         table.add_row(part.name, kind, letters, numbers, f"{part.parameters:,}", work)
     table.add_row("total", "", "", "", f"{description.parameters:,}", short(description.flops_per_residue))
     click.echo(description.title)
-    console = Console(width=max(120, Console().width), highlight=False)
+    console = Console(width=max(120, Console().width), highlight=False, emoji=False)
     console.print(table, markup=False)
     for line in description.notes():
         click.echo(line)

@@ -54,6 +54,6 @@ def command(table: str, output: Path | None, **settings: Any) -> None:
         shown.add_column(name, no_wrap=name == "class")
     for row in rows:
         shown.add_row(*map(str, row))
-    Console(width=max(120, Console().width)).print(shown, markup=False, highlight=False)
+    Console(width=max(120, Console().width), emoji=False).print(shown, markup=False, highlight=False)
     for line in classes.advice():
         click.echo(line)

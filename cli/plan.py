@@ -51,7 +51,7 @@ def _planned(kind_of: str, settings: dict[str, Any]) -> None:
         table.add_column(style=style, no_wrap=style != "dim")
     for row in plan_rows(planned):
         table.add_row(*row)
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     # Lines stay whole in a file or pipe; a terminal has the width it has, and the notes wrap in their column.
     console.width = console.width if console.is_terminal else 160
     console.print(table, markup=False)

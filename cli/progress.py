@@ -22,7 +22,7 @@ class StderrListener:
     """A listener of the library that writes to stderr."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False)
         self._progress: Progress | None = None
         self._task: Any = None
         self._loss = self._rate = float("nan")

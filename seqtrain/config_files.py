@@ -24,17 +24,24 @@ def read_config(kind: type[Config], path: Path | None, options: Mapping[str, Any
     Raises:
         InputError: a file that is missing or not TOML; a key (with the nearest match), type or value that does not fit.
     """
-    values = {} if path is None else read_toml(path, "--config")
-    where = f"{path}: " if path is not None else ""
-    hints = get_type_hints(kind)
-    for name, value in values.items():
-        if name not in hints:
-            raise InputError(f"{where}unknown key {name!r}; {did_you_mean(name, sorted(hints))}")
-        values[name] = _fitted(f"{where}{name}", value, hints[name])
+    values = {} if path is None else checked(kind, read_toml(path, "--config"), f"{path}: ")
     values |= {name: value for name, value in options.items() if value is not None and value != ()}
     config = kind(**values)
     _check_ranges(config)
     return config
+
+
+def checked(kind: type[RunConfig], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Values in the types of their fields.
+
+    Raises:
+        InputError: a key (with the nearest match), type or value that does not fit; it begins with ``where``.
+    """
+    hints = get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            raise InputError(f"{where}unknown key {name!r}; {did_you_mean(name, sorted(hints))}")
+    return {name: _fitted(f"{where}{name}", value, hints[name]) for name, value in values.items()}
 
 
 def read_toml(path: Path, named_by: str) -> dict[str, Any]:

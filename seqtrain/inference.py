@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from seqtrain.batch import Batch
 from seqtrain.batching import Examples, budgeted
+from seqtrain.errors import InputError
+from seqtrain.models.aligned_head import AlignedHead
 from seqtrain.training import Precision, autocast
 
 Compute = Callable[[Batch], Tensor]
@@ -52,11 +54,29 @@ def evaluation_batches(examples: Examples, tokens_per_batch: int) -> Iterator[Ba
         yield examples.batch(order[part], np.zeros(len(order[part]), np.int64))
 
 
+def check_windows(network: nn.Module, examples: Examples) -> None:
+    """Refuse windows, whose positions are not those of their sequence, for a head that has weights for positions.
+
+    Raises:
+        InputError: says how long the record is.
+    """
+    if examples.spans.record_shares.min(initial=1) < 1 and any(isinstance(m, AlignedHead) for m in network.modules()):
+        longest = int(examples.spans.stops.max())
+        raise InputError(
+            f"a sequence of {longest:,} letters is read in windows, and the aligned head of this run has weights for "
+            "the positions of whole sequences; raise --max-length, or leave such records out"
+        )
+
+
 def sequence_outputs(network: nn.Module, examples: Examples, config: InferenceConfig) -> NDArray[np.float32]:
     """(N, K) logits, one row per record of the store; a windowed record gets the mean over its residues' windows.
 
     Records of the store that are not among the examples get 0, here and in :func:`residue_outputs`.
+
+    Raises:
+        InputError: the network has weights for positions, and a record is read in windows.
     """
+    check_windows(network, examples)
     counts = _own_residues(examples)
     totals: NDArray[np.float64] | None = None
     with evaluating(network, config):

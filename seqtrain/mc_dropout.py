@@ -20,7 +20,7 @@ from torch import nn
 from seqtrain.batching import Examples
 from seqtrain.draws import generator_seed
 from seqtrain.errors import InputError
-from seqtrain.inference import InferenceConfig, evaluating
+from seqtrain.inference import InferenceConfig, check_windows, evaluating
 from seqtrain.models.noise import BranchNoise, ShakeShake
 
 NUM_SAMPLES = 20
@@ -66,7 +66,11 @@ def sampled_outputs(
 
     Args:
         examples: ``per_residue`` says which; the windows of a record stand together, as ``Spans.windows`` gives them.
+
+    Raises:
+        InputError: the network has weights for positions, and a record is read in windows.
     """
+    check_windows(network, examples)
     records, per_residue = examples.spans.records, examples.per_residue
     lengths = np.diff(examples.store.offsets)
     indexed = replace(examples, targets=np.arange(len(examples.store.letters)), per_residue=True, augmenter=None)
@@ -103,7 +107,7 @@ def _of_window(
         assert batch.targets is not None
         key = zlib.crc32(batch.letters[: int(batch.lengths[0])].numpy().tobytes())
         torch.manual_seed(generator_seed(seed, "mc dropout", key, window, first))
-        logits = network(batch.to(config.device)).double().cpu()
+        logits = network(batch.to(config.device)).cpu().double()
         own = (batch.targets >= 0).view(copies, -1)[0]
         logits = logits.view(copies, -1, logits.shape[-1])
         found.append((logits[:, own] if per_residue else logits).numpy())

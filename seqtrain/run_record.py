@@ -120,7 +120,7 @@ RUN_FILES: Sequence[str] = (
     "checkpoints", "model", ".model.partial", "store", ".store.partial", "valid_store", ".valid_store.partial",
     "tensorboard", "config.toml", "ledger.csv", "split.csv", "metrics.jsonl", "predictions.csv", "report.html",
     "lr_range.json", "lr_range.svg", "largest_batch.json", "members", "teacher", ".teacher.partial", "features",
-    ".features.partial", "resampling.csv", "debug.json", ENSEMBLE, TASK, RECORD,
+    ".features.partial", "similarity", ".similarity.partial", "resampling.csv", "debug.json", ENSEMBLE, TASK, RECORD,
 )  # fmt: skip
 
 

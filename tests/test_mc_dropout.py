@@ -13,6 +13,7 @@ from seqtrain.alphabet import PROTEIN
 from seqtrain.errors import InputError
 from seqtrain.inference import InferenceConfig, residue_outputs, sequence_outputs
 from seqtrain.mc_dropout import check_noisy, noisy_modules, sampled_outputs
+from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.cnn import CNNConfig
 from seqtrain.models.ensemble import Ensemble
 from seqtrain.models.gated_transformer import GatedTransformerConfig
@@ -75,6 +76,15 @@ def test_without_noise_the_answers_are_those_of_the_network(per_residue: bool) -
         np.testing.assert_allclose(got, expected, atol=1e-5)
     with pytest.raises(InputError, match=r"runs/a: was trained without dropout.*--dropout 0.1.*--members"):
         check_noisy(network, "runs/a")
+
+
+def test_windows_are_refused_where_positions_have_weights() -> None:
+    network = build(BODIES[0], AlignedHeadConfig(outputs=2, length=60)).eval()
+    whole, cut = examples_of(TEXTS, 60), examples_of(TEXTS, 20)
+    assert sequence_outputs(network, whole, CPU).shape == (len(TEXTS), 2)
+    for run in (sequence_outputs, lambda *given: list(sampled_outputs(*given, 2))):
+        with pytest.raises(InputError, match=r"read in windows, and the aligned head of this run.*raise --max-length"):
+            run(network, cut, CPU)
 
 
 def test_the_mean_of_many_answers_is_near_what_the_network_says() -> None:

@@ -14,6 +14,7 @@ from seqtrain.augment.augmenter import Augmented, check_fraction, check_kind
 from seqtrain.augment.profile_table import Profile
 from seqtrain.augment.replacement import Replacements
 from seqtrain.draws import Draws
+from seqtrain.errors import InputError
 from seqtrain.letters import PackedLetters
 
 _KEEP = 1  # no letter is the byte 1
@@ -73,14 +74,14 @@ class ProfileSubstitution:
         """Redraw letters of B sequences of C letters each.
 
         Raises:
-            ValueError: a sequence has another length than the profile.
+            InputError: a sequence has another length than the profile.
         """
         arrays = packed.arrays
         num_columns = len(self.profile.probabilities)
         other = arrays.nonzero(packed.lengths != num_columns)
         if len(other):
             start = bytes(packed[int(other[0])][:12].tolist()).decode("latin-1")
-            raise ValueError(
+            raise InputError(
                 f"the sequence that begins with {start!r} has {int(packed.lengths[other[0]])} letters, but the profile "
                 f"{self.profile.name} has {num_columns} columns; align it to the profile's reference first"
             )

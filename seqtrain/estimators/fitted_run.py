@@ -79,14 +79,16 @@ def predictor_of(files: Mapping[str, bytes], device: str) -> Predictor:
 def _finetune(own: Mapping[str, Any], further: Mapping[str, Any], listener: Listener) -> None:
     """Finetune without a test set, and leave a run directory."""
     from seqtrain.config import FinetuneConfig
-    from seqtrain.config_files import read_config
+    from seqtrain.config_files import checked, read_config
     from seqtrain.recipes.diagnosis import diagnosis_of, subject_of
     from seqtrain.recipes.finetune import digests, train, write_inputs
     from seqtrain.recipes.finetuning import prepare_finetuning
     from seqtrain.run_record import finish_run, opened_run
 
-    _check(further, own, FinetuneConfig.__dataclass_fields__)
-    job = prepare_finetuning(read_config(FinetuneConfig, None, {**own, **further}), listener)
+    _check(further, own)
+    lists = {name: list(value) if isinstance(value, tuple) else value for name, value in further.items()}
+    settings = checked(FinetuneConfig, lists, "settings: ")
+    job = prepare_finetuning(read_config(FinetuneConfig, None, {**own, **settings}), listener)
     output = Path(own["output"])
     with opened_run(output, "finetune", job.config, digests(job), "", overwrite=False):
         write_inputs(output, job)
@@ -95,15 +97,13 @@ def _finetune(own: Mapping[str, Any], further: Mapping[str, Any], listener: List
         finish_run(output, {"sets": []})
 
 
-def _check(further: Mapping[str, Any], own: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def _check(further: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     if repeated := sorted({name for name, value in own.items() if value is not None} & set(further)):
         raise InputError(f"settings: {repeated[0]} is decided by the estimator; set its own parameter instead")
-    if further.get("members", 1) != 1:
-        raise InputError("settings: members makes several networks; join estimators with VotingClassifier instead")
+    if further.get("members", 1) != 1 or further.get("bagging", "none") != "none":
+        raise InputError("settings: members and bagging make several networks; join estimators with VotingClassifier")
     if sets := sorted(set(_OF_SETS) & set(further)):
         raise InputError(f"settings: {sets[0]} names sets, and fit learns from all of X; give folds to cross_val_score")
-    if unknown := sorted(set(further) - set(known)):
-        raise InputError(f"settings: {unknown[0]!r} is no setting of seqtrain finetune; see its --help")
 
 
 def _label_columns(labels: Sequence[Sequence[str]]) -> list[str]:

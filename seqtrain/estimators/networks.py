@@ -161,6 +161,8 @@ class SequenceClassifier(ClassifierMixin, _SequenceNetwork):  # type: ignore[mis
             raise ValueError(f"{len(names)} class; a classifier needs at least two")
         if len(set(names)) < len(names):
             raise ValueError("two classes are written alike, such as 1 and '1'; give them different names")
+        if odd := [name for name in names if not name or name != name.strip()]:
+            raise ValueError(f"a class {odd[0]!r}; give it a name that neither begins nor ends with a blank")
         name_of = dict(zip(classes.tolist(), names, strict=True))
         self._fit(X, [[name_of[label]] for label in labels.tolist()], sample_weight)
         self.classes_ = classes

@@ -110,7 +110,13 @@ class FamilyVAE:
         """Relatives of sequences: encoded, and ``rate`` of the columns drawn anew from what the encoding decodes to.
 
         Each sequence is aligned to the reference; what lies between the columns, and the other columns, it keeps.
+
+        Raises:
+            ValueError: an empty sequence, or a rate that is no fraction.
         """
+        if not 0 <= rate <= 1:
+            raise ValueError(f"rate is {rate}; give a number from 0 to 1")
+        _check_texts(sequences)
         symbols, insertions = align_to(self.reference, sequences)
         keys = np.array([fold(seed, "vary", index) for index in range(len(sequences))], dtype=np.int64)
         drawn = self.draw(keys, symbols, rates=np.full(len(symbols), rate), temperature=temperature)
@@ -121,7 +127,11 @@ class FamilyVAE:
 
         By importance sampling, which brings them the closer to the likelihoods the more is drawn; memory grows with
         draws times letters.
+
+        Raises:
+            ValueError: an empty sequence.
         """
+        _check_texts(sequences)
         return self.bounds_of(align_to(self.reference, sequences)[0], seed, num_draws=num_draws)
 
     def bounds_of(self, symbols: NDArray[np.uint8], seed: int = 0, *, num_draws: int = 256) -> NDArray[np.float64]:
@@ -260,3 +270,8 @@ def _normals(keys: NDArray[np.int64], count: int) -> NDArray[np.float64]:
     radius = np.sqrt(-2 * np.log(uniform[:, :count]))
     normal: NDArray[np.float64] = radius * np.cos(2 * np.pi * uniform[:, count:])
     return normal
+
+
+def _check_texts(sequences: Sequence[str]) -> None:
+    if empty := [index for index, text in enumerate(sequences) if not text]:
+        raise ValueError(f"sequence {empty[0]} is empty; leave it out")

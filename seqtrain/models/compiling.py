@@ -62,5 +62,7 @@ def _require_compiler(device: torch.device) -> None:
 
         if not has_triton():
             raise InputError("--compile: needs Triton on this GPU, which is not installed; pip install triton")
+        if not any(map(shutil.which, (os.environ.get("CC", "cc"), "cc", "gcc", "clang"))):
+            raise InputError("--compile: Triton needs a C compiler, and there is no gcc or clang; install one")
     elif not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))):
         raise InputError("--compile: needs a C++ compiler on a CPU, and there is no g++ or clang++; install one")

@@ -87,5 +87,8 @@ class DecoderHead(nn.Module):
         if packing.order is not None:
             rows = rows.index_select(0, packing.order)
         angles = self.rotary(packing.positions, rows.dtype)
-        logits: Tensor = self.output(through_layers(self.decoding, self.norm, rows, angles, packing))
+        decoded = through_layers(self.decoding, self.norm, rows, angles, packing)
+        # bf16 would round logits to 8 bits.
+        with torch.autocast(decoded.device.type, enabled=False):
+            logits: Tensor = self.output(decoded.to(self.output.weight.dtype))
         return logits + self.bias

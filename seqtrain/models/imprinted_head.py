@@ -67,5 +67,5 @@ class ImprintedHead(nn.Module):
             weights: (N,) how much each counts in the mean; above 0.
         """
         sums = torch.zeros(self.config.outputs, embeddings.shape[1], dtype=torch.float64)
-        rows = functional.normalize(embeddings.double().cpu(), dim=1) * weights.double()[:, None]
+        rows = functional.normalize(embeddings.cpu().double(), dim=1) * weights.cpu().double()[:, None]
         self.directions.copy_(functional.normalize(sums.index_add_(0, classes, rows), dim=1))

@@ -91,7 +91,9 @@ class Network(nn.Module):
         inputs = self._inputs(batch)
         if isinstance(self.head, LanguageModelHead):
             hidden = self.body(inputs, batch.boundaries, batch.decode)
-            logits: Tensor = self.head(hidden, self.body.token_embedding)
+            # In full precision, as below.
+            with torch.autocast(hidden.device.type, enabled=False):
+                logits: Tensor = self.head(hidden.to(self.head_dtype), self.body.token_embedding)
             return logits
         if isinstance(self.head, DecoderHead):
             return self._decoded(inputs, batch.boundaries, batch.decode)

@@ -65,7 +65,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, rows: Tensor, segments: Tensor, num_sequences: int) -> Tensor:
         """rows (T, D) -> (T, D)"""
-        return functional.rms_norm(rows, (self.width,), self.weight, self.eps)
+        return functional.rms_norm(_at_least_float32(rows), (self.width,), self.weight, self.eps).to(rows.dtype)
 
 
 class BatchNorm(Normalization):

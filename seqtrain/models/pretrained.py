@@ -1,4 +1,7 @@
-"""Networks to folders and back: bit for bit, and readable by transformers where the body is a transformer."""
+"""Networks to folders and back: bit for bit, and readable by transformers where the body is a transformer.
+
+Of a gated transformer the layers' last weights are scaled for ESM C and back, which may change their last bit.
+"""
 
 from __future__ import annotations
 

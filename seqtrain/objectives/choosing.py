@@ -27,5 +27,14 @@ def chosen_among(bits: Tensor, owners: Tensor, counts: Tensor) -> Tensor:
 
 
 def uniform(bits: Tensor) -> Tensor:
-    """int64 random bits -> float64 in [0, 1), exact multiples of 2^-53 and so alike on every device."""
+    """int64 random bits -> float64 in [0, 1), exact multiples of 2^-53 and so alike on every device; where there is no
+    float64, multiples of 2^-24.
+    """
+    if widest_float(bits.device) == torch.float32:
+        return ((bits >> 40) & ((1 << 24) - 1)).float() * 2.0**-24
     return ((bits >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64, which Apple's GPUs do not have, or float32."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -33,7 +33,7 @@ def collapse_measures(first: Tensor, second: Tensor) -> dict[str, float]:
             arXiv:2005.10242).
         uniformity: the logarithm of the mean of exp(-2 d²) over pairs at distance d, there too; lower is more even.
     """
-    one, other = (functional.normalize(rows.detach().double(), dim=1) for rows in (first, second))
+    one, other = (functional.normalize(rows.detach().cpu().double(), dim=1) for rows in (first, second))
     num_rows, width = one.shape
     spread = float(one.std(0, unbiased=False).mean()) * math.sqrt(width) if num_rows > 1 else math.nan
     # The sum over all pairs is the squared length of the sum; those of each with itself are 1.

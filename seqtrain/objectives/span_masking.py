@@ -12,7 +12,7 @@ from seqtrain.alphabet import Alphabet
 from seqtrain.batch import Batch
 from seqtrain.draws import Draws
 from seqtrain.errors import InputError
-from seqtrain.objectives.choosing import chosen_among, uniform
+from seqtrain.objectives.choosing import chosen_among, uniform, widest_float
 from seqtrain.objectives.masked_lm import USUAL_FRACTION, MaskedLM, check_fraction, check_shares, hidden_at
 from seqtrain.objectives.objective import Score
 
@@ -91,9 +91,10 @@ class SpanMasking:
 
     def _spans(self, letters: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """letters (B,) per sequence -> (S,) the sequence of each span, increasing, and (S,) its letters."""
-        table = self._cumulative().to(letters.device)
+        device, wide = letters.device, widest_float(letters.device)
+        table = self._cumulative().to(device, wide)
         longest = letters.clamp(1, self.longest)
-        means = self._means().to(letters.device)[longest - 1]
+        means = self._means().to(device, wide)[longest - 1]
         wanted = self.masked_fraction * letters / means
         counts = (wanted + uniform(draws.per_sequence("number of spans"))).floor().long()
         counts = torch.minimum(counts, letters)

@@ -21,6 +21,7 @@ from seqtrain.io.compressed import Source
 from seqtrain.io.delimited import Table, read_table, unique_names, write_table
 from seqtrain.io.inputs import Input, read_input
 from seqtrain.io.ledger import Ledger
+from seqtrain.io.outputs import check_output
 from seqtrain.io.records import BadRecords, Long, RawRecord, Record, RecordReader, nucleotide_fraction
 from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData, read_labeled
@@ -79,8 +80,9 @@ def predict_file(source: Source, output: Source, config: ApplyConfig, listener: 
     A FASTA gives the identifier and the prediction; a table keeps its columns and gets the prediction beside them.
 
     Raises:
-        InputError: a run without labels, or input that cannot be used.
+        InputError: a run without labels, input that cannot be used, or an output that is the input.
     """
+    check_output(output, source)
     run, predictor = _load(config, listener)
     task = _task_of(run)
     answers = _answers(run, config, listener)
@@ -106,6 +108,7 @@ def embed_file(
     Raises:
         InputError: input or an output name that cannot be used, or a layer that the model does not have.
     """
+    check_output(output, source)
     embedding = embedding or EmbedConfig()
     run, predictor = _load(config, listener)
     form = Form(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from seqtrain.alphabet import Alphabet
 from seqtrain.augment import (
@@ -16,6 +18,7 @@ from seqtrain.augment import (
 )
 from seqtrain.augment.augmenter import with_members
 from seqtrain.errors import InputError
+from seqtrain.io.run_directory import sha256_of
 
 Moving = RandomCrop | RandomDeletion | RandomInsertion | ReverseComplement
 """Augmenters after which letters are at other places than before."""
@@ -37,6 +40,13 @@ def training_augmenter(words: Sequence[str], alphabet: Alphabet, max_length: int
         )
     # Cropped last, also where nothing was too long before: an insertion may have made it so.
     return Chain((policy, RandomCrop(max_length)))
+
+
+def digests_of_words(words: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the files that the words of ``--augment`` name, such as those of profiles and matrices, by name."""
+    values = [value.strip() for word in words for value in re.split(r"[=,|()+;]", word)]
+    paths = [Path(value) for value in dict.fromkeys(values) if value and Path(value).is_file()]
+    return {f"augment {i + 1} {path.name}": sha256_of(path) for i, path in enumerate(paths)}
 
 
 def moving_words(words: Sequence[str], alphabet: Alphabet) -> str | None:

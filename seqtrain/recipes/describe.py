@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from seqtrain.alphabet import ALPHABETS
-from seqtrain.config import FinetuneConfig, PretrainConfig
+from seqtrain.config import DistillConfig, FinetuneConfig, PretrainConfig, TuneConfig
 from seqtrain.config_files import read_config
 from seqtrain.describe import Description, describe_network
 from seqtrain.errors import InputError
@@ -128,13 +128,15 @@ def _configured(path: Path, question: Question) -> Network:
 
 
 def _config(path: Path) -> PretrainConfig | FinetuneConfig:
+    """Of whatever training: the first kind that has all the keys, and else the kind that has most."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         text = ""
     keys = set(re.findall(r"^\s*(\w+)\s*=", text, flags=re.MULTILINE))
-    labels = {each.name for each in fields(FinetuneConfig)} - {each.name for each in fields(PretrainConfig)}
-    return read_config(FinetuneConfig, path, {}) if keys & labels else read_config(PretrainConfig, path, {})
+    kinds = (PretrainConfig, FinetuneConfig, DistillConfig, TuneConfig)
+    kind = min(kinds, key=lambda each: len(keys - {field.name for field in fields(each)}))
+    return read_config(kind, path, {})
 
 
 def _fresh(question: Question) -> Network:

@@ -236,7 +236,8 @@ def _digests(prepared: DistillationJob) -> dict[str, str]:
     found = {
         f"teacher {i + 1} {key}": value for i, run in enumerate(prepared.runs) for key, value in run.digests.items()
     }
-    return found | {f"unlabeled {path.name}": sha256_of(path) for path in _unlabelled_paths(prepared.config)}
+    paths = _unlabelled_paths(prepared.config)
+    return found | {f"unlabeled {i + 1} {path.name}": sha256_of(path) for i, path in enumerate(paths)}
 
 
 def _unlabelled_paths(config: DistillConfig) -> list[Path]:

@@ -24,6 +24,7 @@ from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.labeled import LabeledData
 from seqtrain.models.network import Network
 from seqtrain.recipes.adapters import finished_adapter
+from seqtrain.recipes.augmentation import digests_of_words
 from seqtrain.recipes.bagging import bagged
 from seqtrain.recipes.calibration import with_readings
 from seqtrain.recipes.chosen_split import digests_of_split
@@ -161,7 +162,8 @@ def finetune_members(
 def digests(job: FinetuningJob) -> dict[str, str]:
     """SHA-256 of what a finetuning reads, by name."""
     path = Path(job.config.table)
-    return {path.name: sha256_of(path)} | digests_of_split(job.config, job.data) | digests_of(job.origin)
+    read = {path.name: sha256_of(path)} | digests_of_split(job.config, job.data) | digests_of(job.origin)
+    return read | digests_of_words(job.config.augment)
 
 
 def write_inputs(output: Path, job: FinetuningJob) -> None:

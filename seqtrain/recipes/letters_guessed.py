@@ -97,7 +97,8 @@ class _Tally:
     def __init__(self, objective: Objective, num_ids: int, device: torch.device) -> None:
         self.objective = objective
         self.counts = torch.zeros(num_ids, num_ids, dtype=torch.int64, device=device)
-        self.nats = torch.zeros(num_ids, dtype=torch.float64, device=device)
+        # Not on the device: Apple's GPUs have no float64.
+        self.nats = torch.zeros(num_ids, dtype=torch.float64)
 
     def prepare(self, batch: Batch, draws: Draws) -> Batch:
         """As the objective does."""
@@ -109,7 +110,7 @@ class _Tally:
         losses = cross_entropy(outputs.float(), batch.targets, reduction="none")
         guessed = outputs.argmax(dim=1)
         self.counts.index_put_((batch.targets, guessed), torch.ones_like(guessed), accumulate=True)
-        self.nats.index_add_(0, batch.targets, losses.double())
+        self.nats.index_add_(0, batch.targets.cpu(), losses.cpu().double())
         return self.objective.score(outputs, batch)
 
 

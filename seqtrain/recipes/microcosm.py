@@ -37,6 +37,7 @@ from seqtrain.scoring import true_values
 from seqtrain.tasks import Classification, MultiLabel, Regression
 
 _MAX_RANGES = 10
+_IDENTITY = 0.5
 _IN_RANGE = 5
 _LENGTH_RANGES = 4
 _SHOWN_CLASSES = 20
@@ -49,8 +50,8 @@ class MicrocosmConfig:
     source: str
     """A table with labels, or a FASTA."""
     records: int = 300
-    identity: float = 0.5
-    """From which on sequences are of one family."""
+    identity: float | None = None
+    """From which on sequences are of one family; None: 0.5."""
     families: str | None = None
     """A table of representatives and members instead, as MMseqs2 writes its clusters."""
     target: tuple[str, ...] = ()
@@ -90,7 +91,9 @@ def write_microcosm(config: MicrocosmConfig, output: Source, listener: Listener)
         raise InputError("-: name a file; it is read more than once")
     if config.records < 1:
         raise InputError(f"--records {config.records}: give at least 1")
-    Similarity(least_identity=config.identity)  # refuses what is out of range before anything is read
+    if config.families is not None and config.identity is not None:
+        raise InputError(f"--identity {config.identity:g}: families are those of --families; leave one of the two out")
+    _similarity(config)  # refuses what is out of range before anything is read
     source = Path(config.source)
     check_output(output, source)
     table = read_input(source, sequence_column=config.sequence_column).table
@@ -229,10 +232,13 @@ def _families(config: MicrocosmConfig, given: _Given, listener: Listener) -> Fam
     if common_wild_type(given.sequences) is not None:
         one = np.zeros(len(given.sequences), dtype=np.int64)
         return Families(family=one, made_how="one, as all sequences are variants of one")
-    listener.say(f"looking for families at {config.identity:.0%} identity")
-    return homology_clusters(
-        given.sequences, Similarity(least_identity=config.identity), listener.say, alphabet=given.alphabet
-    )
+    similarity = _similarity(config)
+    listener.say(f"looking for families at {similarity.least_identity:.0%} identity")
+    return homology_clusters(given.sequences, similarity, listener.say, alphabet=given.alphabet)
+
+
+def _similarity(config: MicrocosmConfig) -> Similarity:
+    return Similarity(least_identity=_IDENTITY if config.identity is None else config.identity)
 
 
 def _what_it_holds(given: _Given, chosen: Microcosm, set_names: NDArray[np.str_]) -> list[str]:

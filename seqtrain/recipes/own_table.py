@@ -26,6 +26,7 @@ from seqtrain.run_record import DAMAGED, RECORD
 class OwnTable:
     """N labelled records that a run was trained and scored on."""
 
+    path: Path
     columns: Columns
     sets: NDArray[np.str_]
     """(N,)."""
@@ -90,6 +91,7 @@ def own_table(
     weights = table.columns[columns.weight] if columns.weight else ["1"] * len(table)
     say(f"{table.path}: {len(rows):,} labelled records with the sets of {source.folder}")
     return OwnTable(
+        path=Path(table.path),
         columns=columns,
         sets=np.array([name for _, name in pairs], dtype=np.str_),
         records=[records[row] for row in rows],

@@ -16,6 +16,7 @@ from seqtrain.io.run_directory import sha256_of
 from seqtrain.models.network import Network
 from seqtrain.objectives import SelfSupervised
 from seqtrain.recipes.adapters import finished_adapter
+from seqtrain.recipes.augmentation import digests_of_words
 from seqtrain.recipes.contrast import forget_support, watched_for_collapse
 from seqtrain.recipes.corpus import Corpus
 from seqtrain.recipes.diagnosis import Subject, diagnosis_of, fit_diagnosed
@@ -52,9 +53,9 @@ def pretrain(
             _say_plan(training, corpus, listener)
             listener.say(to_toml(config).rstrip())
         return {}
-    paths = [*setup.train_paths, *setup.valid_paths]
-    data = {f"{i + 1} {path.name}": sha256_of(path) for i, path in enumerate(paths)}
-    data |= digests_of(setup.origin) | digest_of_families(config)
+    data = {f"{i + 1} {path.name}": sha256_of(path) for i, path in enumerate(setup.train_paths)}
+    data |= {f"valid {i + 1} {path.name}": sha256_of(path) for i, path in enumerate(setup.valid_paths)}
+    data |= digests_of(setup.origin) | digest_of_families(config) | digests_of_words(config.augment)
     with opened_run(output, "pretrain", config, data, command, overwrite=overwrite) as finished:
         if finished is not None:
             listener.say(f"{output}: this run is finished; use it with --from, or pass --overwrite to start it anew")

@@ -89,10 +89,11 @@ def set_up(config: PretrainConfig, listener: Listener) -> Setup:
     Raises:
         InputError: input or options that cannot be used.
     """
-    paths = expand_paths([*config.inputs, *([config.valid] if config.valid else [])])
     if not config.inputs:
         raise InputError("no FASTA file was given; name one or more, such as proteins.fasta.gz")
-    train_paths, valid_paths = (paths[:-1], paths[-1:]) if config.valid else (paths, [])
+    train_paths, valid_paths = expand_paths(config.inputs), expand_paths([config.valid] if config.valid else [])
+    if both := {path.resolve() for path in train_paths} & {path.resolve() for path in valid_paths}:
+        raise InputError(f"--valid {config.valid}: {min(both)} is trained on too; name each file once")
     check_words(config)
     sampling_of(config)
     output = Path(config.output or f"runs/pretrain-{_stem(train_paths[0])}")

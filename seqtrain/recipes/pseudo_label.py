@@ -15,10 +15,11 @@ from seqtrain.device import choose_device, choose_precision
 from seqtrain.errors import InputError, RunError
 from seqtrain.fitting import Listener
 from seqtrain.inference import InferenceConfig
-from seqtrain.io.compressed import Source
+from seqtrain.io.compressed import Source, is_dash
 from seqtrain.io.delimited import unique_names, write_table
 from seqtrain.io.inputs import read_input
 from seqtrain.io.ledger import Ledger
+from seqtrain.io.outputs import check_output
 from seqtrain.io.records import BadRecords, Record, RecordReader, nucleotide_fraction
 from seqtrain.io.splits import TRAIN, VALID
 from seqtrain.label_propagation import LabelPropagation, certainty
@@ -28,11 +29,12 @@ from seqtrain.predict import Predictor
 from seqtrain.pseudo_labels import KEPT, Labelled, Selection, of_classes, of_outputs
 from seqtrain.recipes.own_table import OwnTable, own_table
 from seqtrain.run import Run, load_run
-from seqtrain.tasks import Classification, MultiLabel, Regression, Task
+from seqtrain.tasks import Classification, MultiLabel, Regression, Task, kind_of
 
 LABELLED, PSEUDO = "labelled", "pseudo"
 _THRESHOLDS = {"model": 0.9, "propagation": 0.0}
 _SHOWN_CLASSES = 20
+_NEIGHBOURS = 50
 
 Labelling = Classification | MultiLabel | Regression
 """Tasks with labels of whole sequences."""
@@ -51,8 +53,8 @@ class PseudoLabelConfig:
     """Least confidence; None: 0.9 by the model where the number of each class is not limited, else 0."""
     per_class: int | None = None
     balance: bool = False
-    neighbours: int = 50
-    """Of the graph of the propagation."""
+    neighbours: int | None = None
+    """Of each record in the graph of the propagation; None: 50."""
     sets_of: str | None = None
     """The run whose table and sets are taken; None: ``run``."""
     table: str | None = None
@@ -75,9 +77,11 @@ def pseudo_label_file(config: PseudoLabelConfig, output: Source, listener: Liste
         InputError: a run without labels of whole sequences, a table that is not the one of the run, unlabelled
             sequences that cannot be read, or settings by which nothing is kept.
     """
+    check_output(output, "-" if config.sequences == "-" else Path(config.sequences))
     run, task = _teacher(config)
     selection = _selection(config, task, run)
     base = own_table(run, config.sets_of, config.table, LABELLED, listener.say)
+    check_output(output, base.path)
     columns = base.columns
     ledger = Ledger()
     fresh, left_out = _fresh(_unlabelled(config, run, ledger), base)
@@ -106,12 +110,14 @@ def pseudo_label_file(config: PseudoLabelConfig, output: Source, listener: Liste
     _say_counts(task, base, given, chosen, left_out, listener)
     header = unique_names(["identifier", columns.sequence, *columns.targets, "set", "source", "confidence", "weight"])
     write_table(output, header, _rows(base, fresh, given, chosen, run))
-    split, weight = header[-4], header[-1]
-    targets = " ".join(f"--target {quote(name)}" for name in columns.targets)
-    listener.say(
-        f"wrote {output}: train a student with  seqtrain finetune {quote(str(output))} {targets} --sequence-column "
-        f"{quote(columns.sequence)} --split-column {split} --weight-column {weight}"
-    )
+    if not is_dash(output):
+        split, weight = header[-4], header[-1]
+        targets = " ".join(f"--target {quote(name)}" for name in columns.targets)
+        listener.say(
+            f"wrote {output}: train a student with  seqtrain finetune {quote(str(output))} {targets} --sequence-column "
+            f"{quote(columns.sequence)} --split-column {split} --weight-column {weight} --task {kind_of(task)} "
+            f"--alphabet {run.alphabet.name}"
+        )
     return {KEPT: len(chosen), **left_out}
 
 
@@ -152,8 +158,10 @@ def _selection(config: PseudoLabelConfig, task: Task, run: Run) -> Selection:
         raise InputError(f"--per-class {config.per_class}: give at least 1")
     if config.per_class is not None and config.balance:
         raise InputError("--per-class and --balance: both limit each class; give one of the two")
-    if config.neighbours < 1:
+    if config.neighbours is not None and config.neighbours < 1:
         raise InputError(f"--neighbours {config.neighbours}: give at least 1")
+    if config.neighbours is not None and config.by != "propagation":
+        raise InputError(f"--neighbours {config.neighbours}: is for --by propagation; leave it out")
     limited = config.per_class is not None or config.balance
     if not isinstance(task, Classification):
         for option, given in (("--per-class", config.per_class), ("--balance", config.balance)):
@@ -246,7 +254,7 @@ def _propagated(
     records = [*(base.records[index] for index in train), *fresh]
     vectors = np.concatenate([rows for _, rows in predictor.embed(records) if rows is not None])
     classes = np.concatenate([task.encode([base.labels[index] for index in train]), np.full(len(fresh), -1)])
-    shares = LabelPropagation(neighbours=config.neighbours)(vectors, classes, task.outputs)[len(train) :]
+    shares = LabelPropagation(neighbours=config.neighbours or _NEIGHBOURS)(vectors, classes, task.outputs)[len(train) :]
     return of_classes(task, shares, certainty(shares))
 
 

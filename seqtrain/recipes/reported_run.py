@@ -49,7 +49,11 @@ def ledger_of(folder: Path) -> Table:
     """What became of every record read."""
     with (folder / "ledger.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
-    typed = tuple(tuple(int(cell) if cell.isdigit() else cell for cell in row) for row in rows)
+    counts = {"records", "letters"}
+    typed = tuple(
+        tuple(int(cell) if name in counts and cell else cell for name, cell in zip(header, row, strict=True))
+        for row in rows
+    )
     return Table(header=tuple(header), rows=typed)
 
 

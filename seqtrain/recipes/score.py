@@ -51,7 +51,8 @@ def score_file(config: ScoreConfig, output: Source, listener: Listener) -> dict[
     Raises:
         InputError: a run without a language model head, wild types or mutations that cannot be used; by place.
     """
-    check_output(output)
+    for source in filter(None, (config.wild_types, config.mutations)):
+        check_output(output, Path(source))
     job = prepare_scoring(config, listener)
     gathered = _Gathered({name: _nothing(job, letters) for name, letters in job.wild_types.items()})
     header, rows = _table(job, gathered, listener)

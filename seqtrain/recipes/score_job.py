@@ -94,8 +94,12 @@ def prepare_scoring(config: ScoreConfig, listener: Listener) -> ScoreJob:
         raise InputError("what is scored? give either --mutations TABLE or --all-singles")
     if config.max_length is not None and config.max_length < 1:
         raise InputError(f"--max-length {config.max_length}: must be greater than 0")
-    if config.all_singles and config.measured is not None:
-        raise InputError("--measured: is a column of --mutations, and --all-singles has no table; leave it out")
+    of_table = {
+        "--measured": config.measured, "--mutation-column": config.mutation_column, "--name-column": config.name_column,
+        "--sequence-column": config.sequence_column, "--offset": config.offset or None,
+    }  # fmt: skip
+    if config.all_singles and (given := [option for option, value in of_table.items() if value is not None]):
+        raise InputError(f"{given[0]}: is for the table of --mutations, and --all-singles has none; leave it out")
     if config.heat_map is not None and not config.heat_map.lower().endswith(".svg"):
         raise InputError(f"--heat-map {config.heat_map}: is drawn as SVG; end the name in .svg")
     if config.heat_map is not None:

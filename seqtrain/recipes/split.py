@@ -89,7 +89,10 @@ def split_file(source: Path, output: Source, config: SplitConfig, listener: Saye
     if not is_dash(output):
         fold = " --fold 1" if config.splitting.num_folds else ""
         target = f" --target {quote(config.target)}" if config.target is not None else ""
-        use = f"; train with  seqtrain finetune {quote(str(source))}{target} --split {quote(str(output))}{fold}"
+        named = [("--sequence-column", config.sequence_column), ("--task", config.task)]
+        named.append(("--alphabet", config.alphabet))
+        asked = "".join(f" {option} {quote(value)}" for option, value in named if value not in (None, "auto"))
+        use = f"; train with  seqtrain finetune {quote(str(source))}{target}{asked} --split {quote(str(output))}{fold}"
         use = use if read.table is not None else ""
         listener.say(f"wrote {output}, and {facts_beside(Path(output))} on how it was made{use}")
     return made

@@ -49,8 +49,8 @@ class SynthesizeConfig:
     prior_fraction: float = 0.0
     identity: tuple[float, float] | None = None
     """These four: see :class:`seqtrain.generate.drawing.Wanted`."""
-    least_identity: float = LEAST_IDENTITY
-    """Members less alike to the one most like all are left out of the model."""
+    least_identity: float | None = None
+    """Members less alike to the one most like all are left out of the model; None: 0.3."""
     seed: int = 0
     task: Literal["auto", "classification"] = "auto"
     sequence_column: str | None = None
@@ -151,6 +151,8 @@ def _synthesize_family(
         if value:
             raise InputError(f"{option}: {path} is a family and no table; leave it out")
     members, family = _read_family(path, config, listener, is_alignment=is_alignment)
+    if family is not None and config.least_identity is not None:
+        raise InputError(f"--least-identity {config.least_identity:g}: {path} is aligned as it is; leave it out")
     written = 0
 
     def records() -> Iterator[FastaRecord]:
@@ -207,7 +209,7 @@ def _draw(
         raise too_few(members.name, count, config.by)
     if family is None:
         family, used = align_family(
-            members.sequences, members.identifiers, members.name, least_identity=config.least_identity, seed=seed
+            members.sequences, members.identifiers, members.name, least_identity=_least_identity(config), seed=seed
         )
         left = f"; {count - len(used):,} others are less alike, and left out" if len(used) < count else ""
         listener.say(
@@ -243,6 +245,10 @@ def _draw(
     return proposals, _Members(name=members.name, identifiers=family.identifiers, sequences=family.texts)
 
 
+def _least_identity(config: SynthesizeConfig) -> float:
+    return LEAST_IDENTITY if config.least_identity is None else config.least_identity
+
+
 def _check(config: SynthesizeConfig) -> None:
     try:
         Wanted(
@@ -255,7 +261,7 @@ def _check(config: SynthesizeConfig) -> None:
     except ValueError as error:
         words = str(error)
         raise InputError(f"--{words.replace('prior fraction', 'prior-fraction', 1)}") from None
-    if not 0 <= config.least_identity <= 1:
+    if not 0 <= _least_identity(config) <= 1:
         raise InputError(f"--least-identity {config.least_identity}: give a number from 0 to 1")
     if config.below is not None and config.below < 1:
         raise InputError(f"--below {config.below}: must be greater than 0")

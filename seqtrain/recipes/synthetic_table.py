@@ -18,12 +18,12 @@ from seqtrain.errors import InputError
 from seqtrain.fitting import Listener
 from seqtrain.generate.star_alignment import is_aligned
 from seqtrain.io.columns import PROVENANCE, Columns
-from seqtrain.io.compressed import Source
+from seqtrain.io.compressed import Source, is_dash
 from seqtrain.io.delimited import Table, read_table, unique_names
 from seqtrain.io.splits import TRAIN, VALID, set_of
 from seqtrain.labeled import LabeledData
 from seqtrain.recipes.finetuning import read_training_table
-from seqtrain.tasks import Classification
+from seqtrain.tasks import Classification, kind_of
 
 if TYPE_CHECKING:
     from seqtrain.recipes.synthesize import SynthesizeConfig
@@ -205,8 +205,13 @@ class SyntheticTable:
                 )
         column = f" --split-column {quote(split or self._set_name)}"
         shown = column if split not in (None, *_SET_NAMES) or (split is None and self._set_name != "set") else ""
+        if is_dash(output):
+            return lines
         target = quote(self.data.task.columns[0])
-        lines.append(f"train on it with  seqtrain finetune {quote(str(output))} --target {target}{shown}")
+        weight = f" --weight-column {quote(self.columns.weight)}" if self.columns.weight else ""
+        read_as = f" --sequence-column {quote(self.columns.sequence)} --task {kind_of(self.data.task)}"
+        options = f"--target {target}{read_as}{shown}{weight}"
+        lines.append(f"train on it with  seqtrain finetune {quote(str(output))} {options}")
         return lines
 
     def _train(self) -> list[int]:

@@ -18,6 +18,7 @@ from seqtrain.io.splits import TRAIN
 from seqtrain.labeled import LabeledData
 from seqtrain.losses import CosineDistance, PairwiseRanking, Quantized
 from seqtrain.models.network import Network
+from seqtrain.objectives.choosing import widest_float
 from seqtrain.recipes.own_table import sets_of_rows
 from seqtrain.run import Run, load_run, settings_of_run
 from seqtrain.tasks import Classification, MultiLabel, Regression, ResidueClassification, Task
@@ -207,11 +208,12 @@ class Teacher(nn.Module):
         values = task.loss.value(outputs)
         if isinstance(task, Regression):
             assert isinstance(self.task, Regression)
+            wide = widest_float(values.device)
             mean, scale, own_mean, own_scale = (
-                torch.tensor(each, dtype=torch.float64, device=values.device)
+                torch.tensor(each, dtype=wide, device=values.device)
                 for each in (task.mean, task.scale, self.task.mean, self.task.scale)
             )
-            return ((values.double() * scale + mean - own_mean) / own_scale).float()
+            return ((values.to(wide) * scale + mean - own_mean) / own_scale).float()
         assert not isinstance(self.task, Regression)
         order = [task.classes.index(name) for name in self.task.classes]
         return self._averaged(values[:, order], "labels" if isinstance(task, MultiLabel) else "classes")

@@ -19,6 +19,7 @@ from seqtrain.recipes.finetune import finetune
 from seqtrain.recipes.trials import PrunedTrial, Watcher, run_trial, without_model
 from seqtrain.recipes.tune_report import front_of, write_trials, write_tuning
 from seqtrain.recipes.tune_setting import Search, prepare_search
+from seqtrain.run_record import clear_run
 from seqtrain.tune.knobs import short
 from seqtrain.tune.locks import held, taken
 from seqtrain.tune.study import OpenTrial, Row, SharedStudy, open_study
@@ -172,12 +173,10 @@ def _train_best(search: Search, study: SharedStudy, best: Row, listener: Listene
     folder = study.folder / "best"
     listener.say(f"finetuning the settings of trial {best.number} anew, into {folder}")
     with locked(folder):
-        pass  # refuses a folder that is in use before anything of it is removed
-    trained = study.study.user_attrs.get("best_trained")
-    study.study.set_user_attr("best_trained", best.number)
-    config = replace(search.configured(best.settings), output=str(folder))
-    changed = trained not in (None, best.number)
-    return finetune(config, listener, command=command, overwrite=changed)
+        if study.study.user_attrs.get("best_trained") not in (None, best.number):
+            clear_run(folder)
+        study.study.set_user_attr("best_trained", best.number)
+    return finetune(replace(search.configured(best.settings), output=str(folder)), listener, command=command)
 
 
 def _nothing(rows: list[Row], folder: Path) -> Tuned:

@@ -262,7 +262,7 @@ def _front(front: Sequence[Row], search: Search) -> Section:
         sentences=("No other trial is as good in all of these and better in one.",),
         tables=(Table(header=("trial", *names, "settings"), rows=rows),),
         note=f"{units}. The models of these trials are kept; finetune another one of them anew with --config "
-        "trials/N/config.toml.",
+        "trials/N/config.toml -o NEW.",
         early=True,
     )
 

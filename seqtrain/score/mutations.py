@@ -9,13 +9,13 @@ insertions are written as in HGVS with one-letter codes (den Dunnen et al. 2016,
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seqtrain.alphabet import Alphabet
 from seqtrain.errors import InputError
@@ -245,16 +245,11 @@ def best_offset(stated: Mapping[tuple[int, int], int], wild_type: bytes) -> tupl
         stated: how often each (position from 1, letter) is stated; the most frequent 4,000 are compared.
     """
     common = sorted(stated.items(), key=lambda item: -item[1])[:_MOST_COMPARED]
-    positions: NDArray[np.int64] = np.array([position for (position, _), _ in common])
-    letters = np.array([letter for (_, letter), _ in common])
-    counts = np.array([count for _, count in common])
     there = np.frombuffer(wild_type, np.uint8)
-    best = (0, 0)
-    offsets = range(1 - int(positions.max()), len(there) - int(positions.min()) + 1)
-    for offset in sorted(offsets, key=abs):
-        places = positions + offset - 1
-        inside = (places >= 0) & (places < len(there))
-        matching = int(counts[inside][there[places[inside]] == letters[inside]].sum())
-        if matching > best[1]:
-            best = (offset, matching)
-    return best
+    places = {letter: np.flatnonzero(there == letter).tolist() for letter in {letter for (_, letter), _ in common}}
+    # Only offsets by which something matches, however far apart the positions are.
+    matching: Counter[int] = Counter()
+    for (position, letter), count in common:
+        for place in places[letter]:
+            matching[place + 1 - position] += count
+    return min(matching.items(), key=lambda item: (-item[1], abs(item[0]), item[0]), default=(0, 0))

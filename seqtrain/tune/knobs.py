@@ -108,7 +108,11 @@ class Range:
 
     def words(self) -> str:
         """The knob as a person reads it."""
-        marks = [", log scale" * self.log, f", every {self.step}" * (self.step is not None)]
+        marks = [
+            ", log scale" * self.log,
+            f", every {self.step}" * (self.step is not None),
+            f", {self.steps} values in a grid" * (self.steps is not None),
+        ]
         return f"{self.name} from {number(self.low)} to {number(self.high)}{''.join(marks)}{_when_words(self.when)}"
 
     def _laid(self, value: float) -> float:

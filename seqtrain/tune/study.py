@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -232,9 +233,9 @@ def open_study(
         settle_folder(folder, facts, overwrite=overwrite)
         try:
             with quiet():
-                storage = RDBStorage(
-                    f"sqlite:///{folder / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}}
-                )
+                # A ? would begin the options of the address, and { a place to fill in.
+                address = f"sqlite:///{urllib.parse.quote(str(folder / 'study.db'))}"
+                storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
                 study = optuna.create_study(
                     storage=storage,
                     study_name=_NAME,

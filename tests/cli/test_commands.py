@@ -39,6 +39,14 @@ def test_no_command_shows_the_help_and_a_wrong_one_is_a_usage_error(command: Com
     command("export", "anything").refused("Missing option '--to'. Choose from: huggingface, onnx, safetensors; see")
 
 
+@pytest.mark.parametrize("verb", ["predict", "embed", "pseudo-label"])
+def test_an_output_that_is_the_input_is_refused(verb: str, command: Command, finetuned: Path, tmp_path: Path) -> None:
+    name = tmp_path / ("in.npz" if verb == "embed" else "in.fasta")
+    name.write_text(fasta())
+    command(verb, finetuned, name, "-o", name).refused(name, "is the input too, which would be lost")
+    assert name.read_text() == fasta()
+
+
 def test_predictions_go_to_standard_output_or_to_a_file(
     command: Command, finetuned: Path, inputs: Path, tmp_path: Path
 ) -> None:

@@ -104,6 +104,9 @@ def test_sources_that_are_refused(command: Command, pretrained: Path, tmp_path: 
     table = tmp_path / "table.csv"
     table.write_text("sequence,label\nMK,1\n")
     command("describe", table).refused(table, "not a .toml file", "give a run")
+    for key in ("teacher = ['runs/a']", "vary = ['dropout:low=0,high=1']"):
+        config.write_text(f"size = '100K'\nmodel = 'cnn'\ntarget = 'x'\n{key}\n")
+        assert command("describe", config).code == 0
     config.write_text("size = \n")
     command("describe", config).refused(config, "not TOML")
     command("describe", "--size", "100K", "--svg", tmp_path / "no" / "x.svg").failed(2, "x.svg")

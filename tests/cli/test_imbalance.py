@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqtrain_data import sample_path
-from tests.cli.conftest import TINY, Command, table
+from tests.cli.conftest import SEQUENCES, TINY, Command, table
 
 TABLE = sample_path("chloroplast_functions.csv")
 
@@ -52,3 +52,10 @@ def test_sampling_of_numbers_is_refused(tmp_path: Path, numbers: Path, command: 
     command("finetune", numbers, "--sampling", "balanced", "-o", tmp_path / "run", *TINY).refused(
         "--sampling balanced: needs one class per sequence", "regression of label"
     )
+
+
+def test_names_of_classes_are_shown_as_they_are(tmp_path: Path, command: Command) -> None:
+    rows = "".join(f"{text},{':x:' if i % 2 else '[b]'}\n" for i, text in enumerate(SEQUENCES))
+    (tmp_path / "names.csv").write_text(f"sequence,label\n{rows}")
+    done = command("imbalance", tmp_path / "names.csv")
+    assert done.code == 0 and ":x:" in done.out and "[b]" in done.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from seqtrain.models.network import build
 from seqtrain.models.pretrained import load_network, save_network
 from seqtrain.models.transformer import TransformerConfig
 from tests.cli.conftest import TINY, Command
-from tests.corpora import proteins
+from tests.corpora import RESIDUES, proteins
 
 LEARNS = ("--steps", "3", "--num-evaluations", "1", "--device", "cpu")
 WORDS = {
@@ -43,6 +44,36 @@ def folder_of_esm(tmp_path: Path) -> Path:
     network = build(TransformerConfig.of_size("100K"), LanguageModelHeadConfig())
     save_network(network, tmp_path / "esm", PROTEIN.tokens)
     return tmp_path / "esm"
+
+
+def test_all_files_of_a_pattern_are_held_out(command: Command, fasta: Path, tmp_path: Path) -> None:
+    for name in "xyz":
+        (tmp_path / f"held_{name}.fasta").write_text(f">{name}\n{proteins([50], seed=ord(name))[0]}\n")
+    run = tmp_path / "run"
+    done = command("pretrain", fasta, "--valid", tmp_path / "held_*.fasta", *TINY, "-o", run)
+    assert done.code == 0, done.err
+    data = {name for name in json.loads((run / "run.json").read_text())["facts"] if name.startswith("data ")}
+    assert data == {
+        "data 1 corpus.fasta",
+        *(f"data valid {i} held_{name}.fasta" for i, name in enumerate("xyz", start=1)),
+    }
+    held = tmp_path / "held_x.fasta"
+    command("pretrain", fasta, held, *TINY, "--overwrite", "-o", run)
+    command("pretrain", fasta, "--valid", held, *TINY, "-o", run).refused(run, "data")
+    command("pretrain", fasta, held, "--valid", held, *TINY, "-o", run).refused(held, "is trained on too")
+
+
+def test_files_in_the_words_of_an_augmentation_are_compared(command: Command, fasta: Path, tmp_path: Path) -> None:
+    profile, run, variants = tmp_path / "family.fasta", tmp_path / "run", tmp_path / "variants.fasta"
+    profile.write_text(">a\nMKTAY\n>b\nMKSAY\n>c\nMRTAY\n")
+    words = ("pretrain", fasta, "--augment", f"profile-substitution:profile={profile},rate=0.1", *TINY, "-o", tmp_path)
+    command(*words).refused("has 42 letters, but the profile", "5 columns")
+    variants.write_text("".join(f">v{i}\nM{a}{b}AY\n" for i, (a, b) in enumerate(product(RESIDUES, "TSAV"))))
+    words = ("pretrain", variants, "--augment", f"profile-substitution:profile={profile},rate=0.1", *TINY, "-o", run)
+    done = command(*words)
+    assert done.code == 0, done.err
+    profile.write_text(">a\nMKTAY\n>b\nWWWAY\n>c\nMRTAY\n")
+    command(*words).refused(run, "data augment 1 family.fasta")
 
 
 @pytest.mark.parametrize("name", WORDS)

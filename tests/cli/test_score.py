@@ -137,7 +137,10 @@ def test_what_does_not_go_together(command: Command, pretrained: Path, finetuned
     command("score", pretrained, two, "--mutations", table).refused("2 wild types (p0, p1)", "--name-column")
     command("score", pretrained, two, "--mutations", table, "--name-column", "x").refused("'1'", "p0, p1")
     command("score", pretrained, one, "--mutations", table, "--measured", "x").refused("w.csv:3", "'no'", "no number")
-    command("score", pretrained, one, "--all-singles", "--measured", "x").refused("--measured")
+    for option in ("--measured", "--mutation-column", "--name-column", "--sequence-column"):
+        command("score", pretrained, one, "--all-singles", option, "x").refused(f"{option}: is for the table")
+    command("score", pretrained, one, "--all-singles", "--offset", 7).refused("--offset: is for the table")
+    command("score", pretrained, one, "--all-singles", "-o", one).refused(one, "is the input too")
     command("score", pretrained, one, "--all-singles", "--heat-map", "x.png").refused("--heat-map x.png", ".svg")
     command("score", pretrained, folder / "none.fasta", "--all-singles").refused("none.fasta", "no such file")
     command("score", pretrained, one, "--all-singles", "--max-length", 0).refused("--max-length 0")

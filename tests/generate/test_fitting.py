@@ -150,6 +150,12 @@ def test_strings_in_strings_out() -> None:
     sequences = relatives(8)
     model = FamilyVAE.fit(sequences, seed=0, config=QUICK)
     varied = model.vary(sequences, seed=1, rate=0.2)
+    for rate in (2.0, math.nan):
+        with pytest.raises(ValueError, match=f"rate is {rate}; give a number from 0 to 1"):
+            model.vary(sequences, rate=rate)
+    for call in (model.vary, model.bounds):
+        with pytest.raises(ValueError, match="sequence 1 is empty"):
+            call([sequences[0], ""])
     assert len(varied) == 8 and varied != sequences and varied == model.vary(sequences, seed=1, rate=0.2)
     assert "GGSG" in varied[2], "an insertion stays as the parent has it"
     assert not set("".join([*varied, *model.sample(5)])) - set(PROTEIN.standard)

@@ -113,7 +113,8 @@ def test_by_row_says_whether_other_rows_matter_in_training(name: Norm) -> None:
     assert torch.allclose(whole[::2], half) == norm.by_row
 
 
-@pytest.mark.parametrize("name", ["batch", "batch-renorm", "group"])
+@pytest.mark.parametrize("name", ["batch", "batch-renorm", "group", "rms"])
+@pytest.mark.filterwarnings("error")
 def test_statistics_are_exact_in_bfloat16(name: Norm) -> None:
     norm = normalization(name, WIDTH, EPS)
     rows = (_rows() + 10).bfloat16()

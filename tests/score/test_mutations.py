@@ -147,4 +147,7 @@ def test_the_offset_that_fits_is_found(offset: int, seed: int) -> None:
 
 def test_of_offsets_that_fit_alike_the_nearest_to_0_is_proposed() -> None:
     assert best_offset({(2, ord("A")): 3}, b"AAAWA") == (0, 3)
+    # A typo far away costs nothing.
+    assert best_offset({(4, ord("A")): 3, (10**12, ord("W")): 1}, b"AAAWA") == (-1, 3)
+    assert best_offset({(4, ord("C")): 3}, b"AAAWA") == (0, 0)
     assert best_offset({(4, ord("A")): 3, (90, ord("C")): 1}, b"AAAWA") == (-1, 3)

@@ -44,6 +44,12 @@ SPACE = make_space(
 )
 
 
+@pytest.mark.parametrize("name", ["what?", "a%20b", "b{x}d"])
+def test_the_search_stands_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
+    opened(tmp_path / name, Random(), 1)
+    assert (tmp_path / name / "study.db").is_file()
+
+
 def opened(
     folder: Path,
     sampler: Sampler,

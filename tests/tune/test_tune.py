@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 from seqtrain import scoring
@@ -168,6 +169,26 @@ def test_a_finished_search_is_found_done_and_more_trials_go_on(tmp_path: Path) -
     write_table(tmp_path / "table.csv", scrambled=True)
     with pytest.raises(InputError, match=r"holds a search that differs \(data table.csv"):
         tune(config, Silent())
+
+
+def test_a_stop_before_another_best_is_begun_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(tmp_path, trials=2, metric="loss", steps=4)
+    tune(config, Silent())
+    best = tmp_path / "search" / "best"
+    before = (best / "run.json").read_bytes()
+    study = optuna.load_study(study_name="tune", storage=f"sqlite:///{tmp_path / 'search' / 'study.db'}")
+    # As if another trial had been the best then, and its run stood there.
+    study.set_user_attr("best_trained", 17)
+    with monkeypatch.context() as patch:
+        patch.setattr("seqtrain.recipes.tune.finetune", interrupted)
+        with pytest.raises(Stopped):
+            tune(config, Silent())
+    assert tune(config, Silent()).results is not None
+    assert json.loads((best / "run.json").read_text())["facts"] == json.loads(before)["facts"]
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def _accuracy_of_trial(folder: Path, number: int) -> float:
