@@ -119,8 +119,8 @@ class Predictor:
 
         Args:
             layers: 0 for the token embeddings, 1 to the depth for the output of each layer, the last one after its
-                norm; negative ones count from the end. Nothing above the highest is computed, but by BERT and T5. The vectors of several
-                layers stand side by side in a row, which is as wide as all of them together.
+                norm; negative ones count from the end. Nothing above the highest is computed, but by BERT and T5. The
+                vectors of several layers stand side by side in a row, which is as wide as all of them together.
             pooling: mean or max over the residues, or none.
 
         Raises:
