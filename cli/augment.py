@@ -85,8 +85,9 @@ def command(
       seqtrain augment in.fasta genes.fasta --with back-translation:usage=h_sapiens --copies 10 --unique
 
     Labels and all other columns are carried along; where a copy comes from stands in its header, or in the columns
-    augmented_from, copy and augmentation. Copies of one record belong into one set: split first, then augment what is
-    trained on. A copy depends on its record, its number and the seed alone.
+    augmented_from, copy and augmentation; rows without names get some, in a column identifier. Copies of one record
+    belong into one set: split first, then augment what is trained on. A copy depends on its record, its number and the
+    seed alone.
 
     \b
     WORDS:  name:field=value,field=value     one augmenter; probability=… applies it to some records

@@ -107,7 +107,9 @@ asked = apply(
 """What a pretraining asks, and of which sequences how often."""
 
 training = apply(
-    click.option("-o", "--output", help="Run directory; by default runs/<command>-<input>, with the label column."),
+    click.option(
+        "-o", "--output", help="Run directory; by default runs/<command>-<input>, for labels with their column."
+    ),
     click.option(
         "--from",
         "init_from",

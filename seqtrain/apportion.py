@@ -119,16 +119,20 @@ def _represent(groups: Groups, sets: NDArray[np.int64], name: int) -> None:
 
 
 def spread(groups: Groups, sets: NDArray[np.int64], num_sets: int) -> NDArray[np.int64]:
-    """(G,) sets in which no stratum of several groups stands in one set alone: its smallest group goes to the smallest
-    other set.
+    """(G,) sets in which strata of several groups stand in several sets, wherever moving single groups does it.
+
+    The smallest group of such a stratum goes to the smallest other set; again while one is found, at most as often as
+    there are groups.
     """
     sets, owners = sets.copy(), groups.owners()
-    for stratum in range(len(groups.totals)):
-        members = owners[groups.strata == stratum]
-        if len(members) > 1 and len(np.unique(sets[members])) == 1:
-            sizes = np.bincount(sets, groups.sizes, num_sets)
-            sizes[sets[members[0]]] = np.inf
-            sets[members[groups.sizes[members].argmin()]] = sizes.argmin()
+    members = [owners[groups.strata == stratum] for stratum in range(len(groups.totals))]
+    for _ in range(len(groups)):
+        alone = [each for each in members if len(each) > 1 and len(np.unique(sets[each])) == 1]
+        if not alone:
+            break
+        sizes = np.bincount(sets, groups.sizes, num_sets)
+        sizes[sets[alone[0][0]]] = np.inf
+        sets[alone[0][groups.sizes[alone[0]].argmin()]] = sizes.argmin()
     return sets
 
 

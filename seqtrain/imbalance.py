@@ -15,19 +15,20 @@ from seqtrain.resampling import Smote, grown, thinned
 POWERS = {"natural": 1.0, "square-root": 0.5, "balanced": 0.0}
 """Ways of sampling, as powers of the class sizes."""
 
+_LONG_TAILED = 20
+_TO_TRY = {
+    "sequences": "--sampling balanced, --loss logit-adjusted or, of few classes, --loss class-balanced:form=focal",
+    "labels": "--loss binary-class-balanced or --loss asymmetric",
+    "residues": "--loss logit-adjusted or, of few classes, --loss class-balanced:form=focal",
+}
+"""For sequences what did best in docs/results.md; else what is made for it."""
+
 
 def class_counts(targets: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
     """(N,) class indices, -100 where there is none -> (C,) counts."""
     return np.bincount(targets[targets >= 0], minlength=num_classes)
 
 
-_LONG_TAILED = 20
-_TO_TRY = {
-    "sequences": "--loss class-balanced:form=focal, --loss logit-adjusted or --sampling balanced",
-    "labels": "--loss binary-class-balanced or --loss asymmetric",
-    "residues": "--loss class-balanced:form=focal or --loss logit-adjusted",
-}
-"""What did best, or is made for it; for sequences see docs/results.md."""
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
 

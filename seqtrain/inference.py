@@ -64,7 +64,7 @@ def check_windows(network: nn.Module, examples: Examples) -> None:
         longest = int(examples.spans.stops.max())
         raise InputError(
             f"a sequence of {longest:,} letters is read in windows, and the aligned head of this run has weights for "
-            "the positions of whole sequences; raise --max-length, or leave such records out"
+            "the positions of whole sequences; raise the length of windows (max-length), or leave such records out"
         )
 
 

@@ -207,16 +207,16 @@ def _split(
     table: Table, columns: Columns, kind: TaskKind, rows: _Rows, labels: list[list[str]], seed: int, *, given: bool
 ) -> Split:
     """The sets of the usable rows; a ``given`` task takes them as they stand, as nothing is trained or held out."""
+    if given and columns.split is not None:
+        sets = [set_of(cell) for cell in rows.cells(table, columns.split)]
+        return Split(np.array(sets, dtype=np.str_), "as the table says")
     strata = [row[0] for row in labels] if kind == "classification" else None
     sequences = [zlib.crc32(record.letters.tobytes()) for record in rows.records]
     originals = _originals(table, columns, rows)
     groups = linked(sequences, originals) if originals is not None else sequences
     if columns.split is None:
         return make_split(len(labels), strata, seed, groups=groups)
-    cells = rows.cells(table, columns.split)
-    if given:
-        return Split(np.array([set_of(cell) for cell in cells], dtype=np.str_), "as the table says")
-    return split_from_column(cells, strata, seed, groups=groups)
+    return split_from_column(rows.cells(table, columns.split), strata, seed, groups=groups)
 
 
 def _originals(table: Table, columns: Columns, rows: _Rows) -> list[str] | None:

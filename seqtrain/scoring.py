@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seqtrain.evaluation.baselines import Which, sequence_baselines
 from seqtrain.evaluation.chance import CHANCE, Kind
-from seqtrain.evaluation.intervals import weighted_intervals
+from seqtrain.evaluation.intervals import of_scores, weighted_intervals
 from seqtrain.evaluation.metrics import (
     classification_metrics,
     multi_regression_metrics,
@@ -181,7 +181,7 @@ def score_set(
         name=name,
         num_records=len(records),
         metrics=measure(task, true, values) | measure_parts(task, true, values, groups),
-        intervals=intervals,
+        intervals=of_scores(intervals),
         baselines=simple,
         lead=lead,
         chance=chance,

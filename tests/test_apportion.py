@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from seqtrain.apportion import Groups, apportion, lonely
+from seqtrain.apportion import Groups, apportion, lonely, spread
 from seqtrain.strata import Strata, strata_of
 
 SHARES = (0.8, 0.1, 0.1)
@@ -145,3 +145,18 @@ def test_numbers_are_parted_at_their_quantiles() -> None:
     assert strata_of("regression", ["1"] * 50).totals.tolist() == [50]
     assert strata_of("regression", [str(i % 2) for i in range(60)]).totals.tolist() == [30, 30]
     assert strata_of("regression", [""]).names == ()
+
+
+def test_classes_of_several_groups_are_spread() -> None:
+    left = total = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        group, classes = rng.integers(0, 8, 24), rng.integers(0, 6, 24)
+        groups = Groups.of(group, strata_of("classification", [f"c{each}" for each in classes]))
+        sets = rng.integers(0, 3, len(groups))
+        found = spread(groups, sets, 3)
+        for stratum in range(len(groups.totals)):
+            members = groups.owners()[groups.strata == stratum]
+            total += len(members) > 1
+            left += len(members) > 1 and len(np.unique(found[members])) == 1
+    assert total > 200 and left == 0

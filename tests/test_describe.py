@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from seqtrain.describe import Description, describe_network
 from seqtrain.models.aligned_head import AlignedHeadConfig
 from seqtrain.models.cnn import CNN, CNNConfig
+from seqtrain.models.decoder_head import DecoderHeadConfig
 from seqtrain.models.heads import LanguageModelHeadConfig, PooledHeadConfig, PositionHeadConfig
 from seqtrain.models.light_attention import LightAttentionHeadConfig
 from seqtrain.models.network import BodyConfig, FreshConfig, HeadConfig, Network, build, language_model_head
 from seqtrain.models.transformer import Packing, Transformer, TransformerConfig
 from seqtrain.network_picture import network_picture, short
+from seqtrain.probe import probe_network
 from seqtrain.shape_letters import ShapeLetters
 from seqtrain.words import names_of
 
@@ -40,6 +42,12 @@ HEADS: list[HeadConfig] = [
 def _on_meta(config: BodyConfig, head: HeadConfig | None = None) -> Network:
     with torch.device("meta"):
         return build(config, head or language_model_head(config))
+
+
+@pytest.mark.parametrize("head", [LanguageModelHeadConfig(), DecoderHeadConfig()], ids=lambda head: type(head).__name__)
+def test_language_models_are_described_by_shapes_alone(head: HeadConfig) -> None:
+    found = probe_network(_on_meta(SMALL, head), length=20)
+    assert {parameter.device.type for parameter in found.body.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("length", [1, 50, 511])

@@ -83,7 +83,7 @@ def test_windows_are_refused_where_positions_have_weights() -> None:
     whole, cut = examples_of(TEXTS, 60), examples_of(TEXTS, 20)
     assert sequence_outputs(network, whole, CPU).shape == (len(TEXTS), 2)
     for run in (sequence_outputs, lambda *given: list(sampled_outputs(*given, 2))):
-        with pytest.raises(InputError, match=r"read in windows, and the aligned head of this run.*raise --max-length"):
+        with pytest.raises(InputError, match=r"read in windows, and the aligned head of this run.*max-length"):
             run(network, cut, CPU)
 
 

@@ -93,9 +93,24 @@ def read_policy(words: Sequence[str], alphabet: Alphabet) -> Augmenter:
     return members[0] if len(members) == 1 else chain
 
 
-def _element(word: str, alphabet: Alphabet) -> Augmenter:
+def files_of_policy(words: Sequence[str]) -> list[Path]:
+    """The files that words of a policy name, such as matrices and profiles, each once."""
+    found = []
+    for word in words:
+        for member in _choices(word)[1]:
+            values = [part.partition("=")[2].strip() for part in member.partition(":")[2].split(",")]
+            found += [Path(value) for value in values if value and Path(value).is_file()]
+    return list(dict.fromkeys(found))
+
+
+def _choices(word: str) -> tuple[re.Match[str] | None, list[str]]:
+    """What "N of … at M" matches, if the word is such, and the words of each augmenter."""
     several = re.fullmatch(r"\s*(\d+)\s+of\s+(.+?)\s+at\s+(\S+)\s*", word)
-    choices = [part.strip() for part in (several[2] if several else word).split("|")]
+    return several, [part.strip() for part in (several[2] if several else word).split("|")]
+
+
+def _element(word: str, alphabet: Alphabet) -> Augmenter:
+    several, choices = _choices(word)
     members = [_member(choice, alphabet) for choice in choices]
     fixed = [type(member).__name__ for member in members if not hasattr(member, "scaled")]
     if several and fixed:

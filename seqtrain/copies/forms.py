@@ -160,8 +160,11 @@ class TableForm:
         return [*self.table.columns, *self.added]
 
     def original(self, entry: Entry) -> Row:
-        """The row as it stood in the table; originals are written only where the alphabet stays."""
-        cells = [column[entry.index] for column in self.table.columns.values()]
+        """The row as it stood in the table, with a name; originals are written only where the alphabet stays."""
+        cells = [
+            column[entry.index] or (entry.raw.identifier if name == self.columns.identifier else "")
+            for name, column in self.table.columns.items()
+        ]
         mask = [self.residue.mask_of(None, len(entry.record.letters))] if self.residue.new else []
         identifier = [] if self.columns.identifier is not None else [entry.raw.identifier]
         return [*cells, *mask, *identifier, "", 0, ""]

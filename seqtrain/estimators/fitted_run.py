@@ -86,7 +86,8 @@ def _finetune(own: Mapping[str, Any], further: Mapping[str, Any], listener: List
     from seqtrain.run_record import finish_run, opened_run
 
     _check(further, own)
-    lists = {name: list(value) if isinstance(value, tuple) else value for name, value in further.items()}
+    asked = {name: value for name, value in further.items() if value is not None}
+    lists = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
     settings = checked(FinetuneConfig, lists, "settings: ")
     job = prepare_finetuning(read_config(FinetuneConfig, None, {**own, **settings}), listener)
     output = Path(own["output"])

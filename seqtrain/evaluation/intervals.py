@@ -60,8 +60,7 @@ def bootstrap_interval(
         seed: Key of the draws.
 
     Returns:
-        (low, high); nan where the metric is undefined in more than half of the resamples, with fewer than 2 records, or
-        where it is the same in all of them.
+        (low, high); nan where the metric is undefined in more than half of the resamples, or with fewer than 2 records.
     """
     intervals = bootstrap_intervals(
         lambda *drawn: {"": metric(*drawn)},
@@ -216,15 +215,24 @@ def _without(count: int) -> Iterator[NDArray[np.int64]]:
         yield records[records % blocks != block]
 
 
+def of_scores(intervals: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Intervals of scores of one model; nan where a score is the same in all resamples.
+
+    Nothing varies where ten of ten are right: that is no proof that the next one would be.
+    """
+    nowhere = float("nan"), float("nan")
+    return {
+        name: nowhere if high - low <= _ROUNDING * max(abs(low), abs(high)) else (low, high)
+        for name, (low, high) in intervals.items()
+    }
+
+
 def _interval(
     observed: float, drawn: Array, left: Array, num_resamples: int, level: float, method: Method
 ) -> tuple[float, float]:
     """(low, high) of a metric from its values on resamples (R,) and on all records but some (J,)."""
     drawn, left = drawn[~np.isnan(drawn)], left[~np.isnan(left)]
     if len(drawn) <= num_resamples * _MIN_DEFINED_FRACTION:
-        return float("nan"), float("nan")
-    if drawn.max() - drawn.min() <= _ROUNDING * np.abs(drawn).max():
-        # Nothing varies, as where ten of ten are right: that is no proof that the next one would be.
         return float("nan"), float("nan")
     influence = left.mean() - left if len(left) else left
     shares = [(1 - level) / 2, (1 + level) / 2]

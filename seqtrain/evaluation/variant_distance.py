@@ -24,10 +24,12 @@ _GAP = 0
 class _Mutations:
     """How n variants differ from the wild type of L letters."""
 
-    positions: Any
-    """Sparse (n, P) places that are mutated: L of the wild type, and behind them those of letters inserted there."""
-    kinds: Any
-    """Sparse (n, 256 P) places with their new letters."""
+    where: NDArray[np.int64]
+    """(m,) the variant of each mutation."""
+    places: NDArray[np.int64]
+    """(m,) where it is: in the wild type, or behind its L letters a place for each that may be inserted somewhere."""
+    kinds: NDArray[np.int64]
+    """(m,) the place with the new letter, as one number."""
     counts: NDArray[np.int64]
     """(n,) letters that differ."""
 
@@ -74,10 +76,13 @@ def nearest_variants(
         return distance, place
     # d(a, b) = |a| + |b| - (positions mutated in both) - (mutations in both): the work is that of the mutations.
     there = _mutations(sequences, targets[known], wild_type)
+    numbers = np.unique(there.places), np.unique(there.kinds)
+    targets_by_place, targets_by_kind = _one_hot(there, *numbers)
     for start in range(0, len(asked), _ROWS):
         part = asked[start : start + _ROWS]
         own = _mutations(sequences, queries[part], wild_type)
-        shared = (own.positions @ there.positions.T + own.kinds @ there.kinds.T).toarray()
+        by_place, by_kind = _one_hot(own, *numbers)
+        shared = (by_place @ targets_by_place.T + by_kind @ targets_by_kind.T).toarray()
         counts = own.counts[:, None] + there.counts - shared
         best = counts.argmin(axis=1)
         distance[part], place[part] = counts[np.arange(len(part)), best], known[best]
@@ -89,9 +94,20 @@ def _comparable(sequences: PackedLetters, indices: NDArray[np.int64], length: in
     return np.flatnonzero(np.abs(sequences.lengths[indices] - length) <= _MOST_DIFFERENT * length)
 
 
-def _mutations(sequences: PackedLetters, indices: NDArray[np.int64], wild_type: NDArray[np.uint8]) -> _Mutations:
+def _one_hot(mutations: _Mutations, places: NDArray[np.int64], kinds: NDArray[np.int64]) -> tuple[Any, Any]:
+    """Sparse (n, P) and (n, K): which of P places and K kinds, both increasing, each variant has beside others."""
     from scipy.sparse import csr_matrix
 
+    found = []
+    for own, known in ((mutations.places, places), (mutations.kinds, kinds)):
+        column = np.minimum(np.searchsorted(known, own), max(len(known) - 1, 0))
+        there = known[column] == own if len(known) else np.zeros(len(own), bool)
+        shape = len(mutations.counts), len(known)
+        found.append(csr_matrix((np.ones(there.sum(), np.int32), (mutations.where[there], column[there])), shape=shape))
+    return found[0], found[1]
+
+
+def _mutations(sequences: PackedLetters, indices: NDArray[np.int64], wild_type: NDArray[np.uint8]) -> _Mutations:
     length, lengths = len(wild_type), sequences.lengths[indices]
     longest = int(_MOST_DIFFERENT * length)
     rows = np.full((len(indices), length), _GAP, dtype=np.uint8)
@@ -106,12 +122,7 @@ def _mutations(sequences: PackedLetters, indices: NDArray[np.int64], wild_type: 
     where, at = np.nonzero(rows != wild_type)
     letters = np.append(rows[where, at], np.array(inserted, np.int64)).astype(np.int64)
     where, at = np.append(where, where_inserted).astype(np.int64), np.append(at, at_inserted).astype(np.int64)
-    places, ones = length + (length + 1) * longest, np.ones(len(where), np.int32)
-    return _Mutations(
-        csr_matrix((ones, (where, at)), shape=(len(rows), places)),
-        csr_matrix((ones, (where, at * 256 + letters)), shape=(len(rows), 256 * places)),
-        np.bincount(where, minlength=len(rows)),
-    )
+    return _Mutations(where, at, at * 256 + letters, np.bincount(where, minlength=len(rows)))
 
 
 def _laid_along(

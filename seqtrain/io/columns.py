@@ -164,8 +164,17 @@ def _are_per_residue(table: Table, sequence: str, target: str) -> bool:
 
 def _are_lists_per_residue(table: Table, sequence: str, target: str) -> bool:
     """Whether labels are joined by ; and as many as the residues, as lists in a Parquet file are."""
-    pairs = [(len(s), c.count(";") + 1) for s, c in zip(table.column(sequence), table.column(target), strict=True) if c]
-    return max(entries for _, entries in pairs) > 1 and sum(a == b for a, b in pairs) >= 0.9 * len(pairs)
+    pairs = [(c.count(";") + 1, s) for s, c in zip(table.column(sequence), table.column(target), strict=True) if c]
+    return max(entries for entries, _ in pairs) > 1 and _are_residues(pairs)
+
+
+def _are_residues(pairs: Sequence[tuple[int, str]]) -> bool:
+    """Whether nearly all numbers are those of the residues, or codons, of the sequences beside them."""
+    fitting = 0
+    for number, text in pairs:
+        letters = len("".join(text.split()).removesuffix("*"))
+        fitting += number == letters or 3 * number == letters
+    return fitting >= 0.9 * len(pairs)
 
 
 def _numeric_kind(path: str, name: str, distinct: list[str]) -> tuple[str, str]:
@@ -248,6 +257,4 @@ def _find_mask_column(table: Table, taken: set[str], sequence: str) -> str | Non
     masks = [mask.strip() for mask in table.columns[name]]
     if any(mask.strip("01") for mask in masks):
         return None
-    texts = ("".join(text.split()).removesuffix("*") for text in table.columns[sequence])
-    fitting = sum(len(mask) == len(text) for mask, text in zip(masks, texts, strict=True))
-    return name if fitting >= 0.9 * len(masks) else None
+    return name if _are_residues(list(zip(map(len, masks), table.columns[sequence], strict=True))) else None

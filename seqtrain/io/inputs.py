@@ -62,7 +62,7 @@ def raw_rows(table: Table, columns: Columns, problems: Iterable[str] = repeat(""
     source = table.path.rpartition("/")[2]
     for row, (sequence, problem) in enumerate(zip(table.column(columns.sequence), problems, strict=False)):
         yield RawRecord(
-            identifier=identifiers[row] if identifiers is not None else f"row-{row + 1}",
+            identifier=(identifiers[row] if identifiers is not None else "") or f"row-{row + 1}",
             sequence="".join(sequence.split()).encode(),
             source=source,
             place=table.place(row),

@@ -294,9 +294,3 @@ def _has_flash(device: torch.device) -> bool:
 
 def _boundaries(counts: Tensor) -> Tensor:
     return functional.pad(counts.cumsum(0), (1, 0)).int()
-
-
-def activation_dtype(weight: Tensor) -> torch.dtype:
-    """The dtype in which linear layers answer: autocast's where that is on, otherwise that of their weights."""
-    kind = weight.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqtrain.models.attention import activation_dtype
 from seqtrain.models.noise import dropped
 from seqtrain.models.padding import segments_of_rectangle
+from seqtrain.models.precision import activation_dtype
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seqtrain.models.attention import Packing, activation_dtype
+from seqtrain.models.attention import Packing
 from seqtrain.models.checks import require_whole
 from seqtrain.models.encoder import through_layers
+from seqtrain.models.precision import activation_dtype, full_precision
 from seqtrain.models.rotary import Rotary
 from seqtrain.models.starting import start_as_esm
 from seqtrain.models.transformer import TransformerConfig, TransformerLayer
@@ -88,7 +89,6 @@ class DecoderHead(nn.Module):
             rows = rows.index_select(0, packing.order)
         angles = self.rotary(packing.positions, rows.dtype)
         decoded = through_layers(self.decoding, self.norm, rows, angles, packing)
-        # bf16 would round logits to 8 bits.
-        with torch.autocast(decoded.device.type, enabled=False):
+        with full_precision(decoded.device):
             logits: Tensor = self.output(decoded.to(self.output.weight.dtype))
         return logits + self.bias

@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from seqtrain.models.attention import Packing, activation_dtype
+from seqtrain.models.attention import Packing
 from seqtrain.models.embedding import TokenEmbedding
+from seqtrain.models.precision import activation_dtype
 from seqtrain.models.rotary import Rotary
 from seqtrain.models.starting import start_as_esm
 

@@ -27,6 +27,7 @@ from seqtrain.models.heads import (
     SequenceHeadConfig,
 )
 from seqtrain.models.imprinted_head import ImprintedHead
+from seqtrain.models.precision import full_precision
 from seqtrain.models.projection import ProjectionHead, ProjectionHeadConfig
 from seqtrain.models.residual_cnn import ResidualCNN, ResidualCNNConfig
 from seqtrain.models.transformer import Transformer, TransformerConfig
@@ -91,15 +92,13 @@ class Network(nn.Module):
         inputs = self._inputs(batch)
         if isinstance(self.head, LanguageModelHead):
             hidden = self.body(inputs, batch.boundaries, batch.decode)
-            # In full precision, as below.
-            with torch.autocast(hidden.device.type, enabled=False):
+            with full_precision(hidden.device):
                 logits: Tensor = self.head(hidden.to(self.head_dtype), self.body.token_embedding)
             return logits
         if isinstance(self.head, DecoderHead):
             return self._decoded(inputs, batch.boundaries, batch.decode)
         hidden = self.body(inputs, batch.boundaries)
-        # In full precision also under autocast: bf16 would round predictions to 8 bits, and rank most of them equal.
-        with torch.autocast(hidden.device.type, enabled=False):
+        with full_precision(hidden.device):
             if isinstance(self.head, SequenceHead):
                 logits = self.head(hidden.to(self.head_dtype), batch.segments, batch.residues, len(batch))
             elif isinstance(self.head, ProjectionHead):

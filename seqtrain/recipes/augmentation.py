@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from seqtrain.alphabet import Alphabet
 from seqtrain.augment import (
@@ -17,6 +15,7 @@ from seqtrain.augment import (
     read_policy,
 )
 from seqtrain.augment.augmenter import with_members
+from seqtrain.augment.policy import files_of_policy
 from seqtrain.errors import InputError
 from seqtrain.io.run_directory import sha256_of
 
@@ -44,9 +43,7 @@ def training_augmenter(words: Sequence[str], alphabet: Alphabet, max_length: int
 
 def digests_of_words(words: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the files that the words of ``--augment`` name, such as those of profiles and matrices, by name."""
-    values = [value.strip() for word in words for value in re.split(r"[=,|()+;]", word)]
-    paths = [Path(value) for value in dict.fromkeys(values) if value and Path(value).is_file()]
-    return {f"augment {i + 1} {path.name}": sha256_of(path) for i, path in enumerate(paths)}
+    return {f"augment {i + 1} {path.name}": sha256_of(path) for i, path in enumerate(files_of_policy(words))}
 
 
 def moving_words(words: Sequence[str], alphabet: Alphabet) -> str | None:

@@ -157,13 +157,17 @@ def _conflicts(data: LabeledData, first: NDArray[np.int64]) -> tuple[Spread | No
         spread = value_conflicts(first, true_values(data.task, data).astype(np.float64))
         return spread, spread.conflicting
     if data.task.per_residue:
-        # Residues that one of the two masks says nothing of.
         offsets, targets = data.store.offsets, data.targets
-        apart = np.zeros(len(first), dtype=bool)
-        for index in np.flatnonzero(first != np.arange(len(first))).tolist():
-            own, others = (targets[offsets[i] : offsets[i + 1]] for i in (index, int(first[index])))
-            apart[index] = ((own != others) & (own != IGNORED_CLASS) & (others != IGNORED_CLASS)).any()
-        return None, np.isin(first, first[apart])
+        known: dict[int, NDArray[np.int64]] = {}
+        apart = set()
+        for index, of in enumerate(first.tolist()):
+            own = targets[offsets[index] : offsets[index + 1]].astype(np.int64)
+            others = known.setdefault(of, own)
+            # What a mask hides is in conflict with nothing, and known from the first record that shows it.
+            if ((own != others) & (own != IGNORED_CLASS) & (others != IGNORED_CLASS)).any():
+                apart.add(of)
+            known[of] = np.where(others == IGNORED_CLASS, own, others)
+        return None, np.isin(first, list(apart))
     return None, class_conflicts(first, _classes_of(data))
 
 

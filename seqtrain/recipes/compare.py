@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtrain.errors import InputError, nearest_name
-from seqtrain.evaluation.intervals import bootstrap_interval, weighted_intervals
+from seqtrain.evaluation.intervals import bootstrap_interval, of_scores, weighted_intervals
 from seqtrain.evaluation.metrics import (
     classification_metrics,
     is_better,
@@ -270,7 +270,7 @@ def _intervals(
             num_resamples=num_resamples,
             seed=seed,
         )
-    return found
+    return of_scores(found)
 
 
 def _cell(value: float | str) -> float | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +55,15 @@ def _table(comparison: Comparison, title: str) -> Table:
     rows: list[tuple[str | int | float, ...]] = []
     for run in comparison.runs:
         gap = run.difference
-        beside = (
-            ("", "") if gap is None else (f"{gap.low:+.3f} to {gap.high:+.3f}", p_in_words(gap.p).removeprefix("p = "))
-        )
-        rows.append((str(run.folder), run.value, f"{run.low:.3f} to {run.high:.3f}", str(run.rank), *beside))
+        beside = ("", "") if gap is None else (_ends(gap.low, gap.high, "+.3f"), p_in_words(gap.p).removeprefix("p = "))
+        rows.append((str(run.folder), run.value, _ends(run.low, run.high, ".3f"), str(run.rank), *beside))
     rows += [(name, value, "", "", "", "") for name, value in comparison.simple.items()]
     less = f"difference to {comparison.runs[comparison.reference].folder}"
     return Table(header=("run", title, "interval", "rank", less, "p"), rows=tuple(rows))
+
+
+def _ends(low: float, high: float, form: str) -> str:
+    return "none" if math.isnan(low) else f"{low:{form}} to {high:{form}}"
 
 
 def _figures(comparison: Comparison) -> list[Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -49,13 +50,18 @@ class Kept:
         """Of the teacher's score; None where that is not above 0."""
         return self.student / self.teacher if self.teacher > 0 else None
 
+    def _difference(self) -> str:
+        if math.isnan(self.low):
+            return "too few records for an interval of the difference"
+        return f"difference {self.low:+.3f} to {self.high:+.3f}"
+
     def words(self) -> str:
         """Both scores, their difference, and the share."""
         share = "" if self.share is None else f", {self.share:.1%} of the teacher's"
         name = f"{self.name}, both deciding at 0.5" if self.at_half else self.name
         return (
             f"{name}: {self.metric} {self.student:.3f} of the student, {self.teacher:.3f} of the teacher "
-            f"(difference {self.low:+.3f} to {self.high:+.3f}){share}"
+            f"({self._difference()}){share}"
         )
 
 

@@ -73,7 +73,7 @@ class Watcher:
 
     def step_done(self, report: StepReport, num_steps: int) -> None:
         """A line every minute."""
-        if time.monotonic() - self.said_at > _SAID_EVERY_SECONDS:
+        if report.has_loss and time.monotonic() - self.said_at > _SAID_EVERY_SECONDS:
             self.said_at = time.monotonic()
             self.listener.say(f"{self.name}: step {report.step} of {num_steps}, loss {report.loss:.3f}")
 

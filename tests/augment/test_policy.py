@@ -31,7 +31,7 @@ from seqtrain.augment import (
     read_policy,
     reduced_alphabet,
 )
-from seqtrain.augment.policy import NAMES
+from seqtrain.augment.policy import NAMES, files_of_policy
 from seqtrain.codon_usage_files import codon_usage
 from seqtrain.errors import InputError
 from seqtrain.genetic_code import genetic_code
@@ -184,3 +184,16 @@ def test_models_and_profiles_follow_the_alphabet(tmp_path: Path) -> None:
 def test_a_field_that_is_given_twice_is_refused() -> None:
     with pytest.raises(InputError, match="matrix-substitution: rate is given twice; keep one"):
         read_policy(["matrix-substitution:rate=0.1,rate=0.9"], PROTEIN)
+
+
+def test_files_in_words_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a+b.fasta", "f(1).fasta", "m.txt")]
+    for path in paths:
+        path.write_text("")
+    a, f, m = paths
+    words = (
+        f"profile-substitution:profile={a},rate=0.1",
+        f"2 of cutout:length=9 | profile-substitution:rate=0.1,profile={f} at 0.5",
+        f"matrix-substitution:matrix={m} | profile-substitution:profile={a}",
+    )
+    assert files_of_policy(words) == paths and files_of_policy(("cutout:length=9",)) == []

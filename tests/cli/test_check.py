@@ -99,6 +99,22 @@ def test_residues_have_conflicts_and_no_doubt(tmp_path: Path, command: Command) 
     assert "sequences have different labels" in done.out
 
 
+@pytest.mark.parametrize(("third", "told"), [("1" * 40, True), ("0" * 39 + "1", False)])
+def test_what_a_mask_hides_is_in_conflict_with_nothing(
+    third: str, told: bool, tmp_path: Path, command: Command
+) -> None:
+    text = TEXTS[0][:40].ljust(40, "A")
+    others = [text[:-1] + letter for letter in "CDEFGHIKL"]
+    masks = ["0" * 40, "1" * 40, third, *["1" * 40] * len(others)]
+    labels = ["H" * 40, "H" * 40, "E" * 39 + "H", *["HE" * 20] * len(others)]
+    rows = zip([text] * 3 + others, labels, masks, strict=True)
+    path = tmp_path / "masked.csv"
+    path.write_text("sequence,label,mask\n" + "".join(",".join(row) + "\n" for row in rows))
+    done = command("check", path, "--task", "residue", "--leakage", "none")
+    assert done.code == 0, done.err
+    assert f"  {int(told)} of these sequences {'has' if told else 'have'} different labels" in done.out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -81,6 +81,13 @@ def test_copies_of_rows_without_names_stay_with_their_originals(tmp_path: Path, 
     of = {row["identifier"]: name for row, name in zip(found, sets, strict=True)}
     assert len(of) == 3 * len(SEQUENCES) and "test" in sets
     assert all(of[row["augmented_from"] or row["identifier"]] == of[row["identifier"]] for row in found)
+    # A cell without a name among others: the copies of its row are its own.
+    plain.write_text(
+        "\n".join(["id,sequence,label", *(f"{f'p{i}' if i else ''},{line}" for i, line in enumerate(lines))])
+    )
+    assert command("augment", plain, copies, "--with", "matrix-substitution:rate=0.5", "--copies", 2).code == 0
+    assert {row["augmented_from"] for row in rows(copies) if row["id"].startswith("row-1|")} == {"row-1"}
+    assert [row["augmented_from"] for row in rows(copies) if row["id"] == "row-1"] == [""]
     nameless = tmp_path / "nameless.csv"
     lines = [f"{row['sequence']},{row['label']},{row['augmented_from']}" for row in found]
     nameless.write_text("\n".join(["sequence,label,augmented_from", *lines]))

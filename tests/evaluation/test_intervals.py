@@ -174,10 +174,13 @@ def test_too_few_records_give_nan(count: int) -> None:
 @pytest.mark.parametrize("method", ["bca", "percentile"])
 def test_what_does_not_vary_has_no_interval(method: intervals.Method) -> None:
     values = np.arange(10.0)
-    assert np.isnan(bootstrap_interval(metrics.pearson, [values, 2 * values], method=method, seed=1)).all()
+    perfect = bootstrap_interval(metrics.pearson, [values, 2 * values], method=method, seed=1)
     # A single positive: what ranks it first does so in every resample that has it.
     true, scores = np.arange(101) == 100, np.linspace(0, 1, 101)
-    assert np.isnan(bootstrap_interval(metrics.roc_auc, [true, scores], method=method, seed=1)).all()
+    single = bootstrap_interval(metrics.roc_auc, [true, scores], method=method, seed=1)
+    assert perfect == pytest.approx((1, 1)) and single == (1, 1), "differences of 0 keep theirs"
+    found = intervals.of_scores({"pearson": perfect, "roc_auc": single, "r2": (0.5, 0.9)})
+    assert np.isnan([found["pearson"], found["roc_auc"]]).all() and found["r2"] == (0.5, 0.9)
 
 
 @pytest.mark.parametrize("method", ["bca", "percentile"])
