@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +45,9 @@ class ClassBalanced(ClassLoss):
 
     Cui et al. 2019, arXiv:1901.05555. (1 - β^n) / (1 - β) is the effective number of n records out of 1 / (1 - β)
     distinct ones. L is softmax cross-entropy, or the sum over classes of sigmoid cross-entropies or focal losses.
+
+    Sigmoids are those of the outputs less ln(C - 1), so that outputs of 0 mean a chance of 1 / C for each class, where
+    the paper lets biases start: else training begins by lowering all of them.
     """
 
     beta: float = 0.999
@@ -65,13 +69,17 @@ class ClassBalanced(ClassLoss):
         if self.form == "softmax":
             losses = -outputs.log_softmax(dim=1)
         else:
-            on, off = binary_focal_terms(outputs, self.gamma if self.form == "focal" else 0.0)
+            on, off = binary_focal_terms(_less_prior(outputs), self.gamma if self.form == "focal" else 0.0)
             losses = on - off + off.sum(dim=1, keepdim=True)
         return losses * row_of(weights, outputs, "class_counts")
 
     def value(self, outputs: Tensor) -> Tensor:
         """outputs (N, C) -> logits (N, C); of sigmoids those whose softmax are the sigmoids, scaled to sum to 1."""
-        return outputs if self.form == "softmax" else logsigmoid(outputs)
+        return outputs if self.form == "softmax" else logsigmoid(_less_prior(outputs))
+
+
+def _less_prior(outputs: Tensor) -> Tensor:
+    return outputs - math.log(max(outputs.shape[1] - 1, 1))
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,8 @@ def test_class_balanced(beta: str, form: str) -> None:
         if form == "softmax":
             loss = math.log(sum(map(math.exp, z))) - z[y]
         else:
-            right = [1 / (1 + math.exp(-v if c == y else v)) for c, v in enumerate(z)]
+            lowered = [v - math.log(K - 1) for v in z]
+            right = [1 / (1 + math.exp(-v if c == y else v)) for c, v in enumerate(lowered)]
             loss = -sum((1 - p) ** (1.5 if form == "focal" else 0) * math.log(p) for p in right)
         total += w * class_weights[y] * loss
     ours = ClassBalanced(beta=float(beta), form=form, gamma=1.5, class_counts=COUNTS)
@@ -130,7 +131,10 @@ def test_class_balanced(beta: str, form: str) -> None:
 
 def test_class_balanced_probabilities_are_in_proportion_to_the_sigmoids() -> None:
     found = ClassBalanced(form="sigmoid", class_counts=COUNTS).value(Z).softmax(1)
-    torch.testing.assert_close(found, Z.sigmoid() / Z.sigmoid().sum(1, keepdim=True))
+    sigmoids = (Z - math.log(K - 1)).sigmoid()
+    torch.testing.assert_close(found, sigmoids / sigmoids.sum(1, keepdim=True))
+    guess = ClassBalanced(form="sigmoid", class_counts=(3.0,) * 40)(torch.zeros(1, 40), torch.tensor([7]))[0]
+    assert float(guess) == pytest.approx(math.log(40) + 39 * math.log(40 / 39), rel=1e-5), "a chance of 1 / C for each"
 
 
 def test_ldam() -> None:
