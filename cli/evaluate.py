@@ -34,8 +34,10 @@ def command(
     (error_correlation), and the area under the risk-coverage curve (risk_coverage).
     """
     from seqtrain.io.delimited import write_table
+    from seqtrain.io.outputs import check_output
     from seqtrain.recipes.apply import ApplyConfig, evaluate_file
 
+    check_output(as_source(output), as_source(table))
     with StderrListener() as listener:
         config = ApplyConfig(run=run, **given(settings))
         scored = evaluate_file(as_source(table), config, listener, split_column=split_column, split=split, fold=fold)

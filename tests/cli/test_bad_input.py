@@ -197,7 +197,7 @@ def test_paths_that_are_not_what_they_should_be(
 
 @pytest.mark.parametrize(
     ("output", "words"),
-    [("folder", "folder"), ("nowhere/x.csv", "cannot be written"), ("file.csv/x.csv", "cannot be written")],
+    [("folder", "folder"), ("nowhere/x.csv", "there is no folder"), ("file.csv/x.csv", "there is no folder")],
 )
 def test_output_that_cannot_be_written(
     output: str, words: str, command: Command, finetuned: Path, inputs: Path, tmp_path: Path

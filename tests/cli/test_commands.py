@@ -39,7 +39,7 @@ def test_no_command_shows_the_help_and_a_wrong_one_is_a_usage_error(command: Com
     command("export", "anything").refused("Missing option '--to'. Choose from: huggingface, onnx, safetensors; see")
 
 
-@pytest.mark.parametrize("verb", ["predict", "embed", "pseudo-label"])
+@pytest.mark.parametrize("verb", ["predict", "embed", "evaluate", "pseudo-label"])
 def test_an_output_that_is_the_input_is_refused(verb: str, command: Command, finetuned: Path, tmp_path: Path) -> None:
     name = tmp_path / ("in.npz" if verb == "embed" else "in.fasta")
     name.write_text(fasta())

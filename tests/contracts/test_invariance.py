@@ -55,10 +55,10 @@ def _sequences() -> list[NDArray[np.uint8]]:
     return [rng.choice(letters, size=length) for length in LENGTHS]
 
 
-def _examples(sequences: list[NDArray[np.uint8]]) -> Examples:
+def _examples(sequences: list[NDArray[np.uint8]], max_length: int = MAX_LENGTH) -> Examples:
     records = [Record(f"r{i}", letters, "", "") for i, letters in enumerate(sequences)]
     store = SequenceStore.in_memory(records, PROTEIN)
-    spans = Spans.windows(np.arange(len(store)), store.lengths, MAX_LENGTH)
+    spans = Spans.windows(np.arange(len(store)), store.lengths, max_length)
     return Examples(store=store, spans=spans, encoder=Tokens(PROTEIN))
 
 
@@ -68,7 +68,7 @@ def _examples(sequences: list[NDArray[np.uint8]]) -> Examples:
     [
         PooledHeadConfig(outputs=3),
         LightAttentionHeadConfig(outputs=3),
-        AlignedHeadConfig(outputs=3, length=MAX_LENGTH),
+        AlignedHeadConfig(outputs=3, length=max(LENGTHS)),
         ImprintedHeadConfig(outputs=3),
         PositionHeadConfig(outputs=3),
         ProjectionHeadConfig(projections=3, predictor_width=2),
@@ -83,8 +83,11 @@ def test_batch_mates_and_order_never_change_an_output(
     per_residue = isinstance(head, PositionHeadConfig)
     run = residue_outputs if per_residue else sequence_outputs
 
+    # Windows have other positions, for which this head has weights.
+    longest = max(LENGTHS) if isinstance(head, AlignedHeadConfig) else MAX_LENGTH
+
     def outputs(sequences: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        examples = _examples(sequences)
+        examples = _examples(sequences, longest)
         values = run(network, examples, CONFIG)
         return np.split(values, examples.store.offsets[1:-1] if per_residue else np.arange(1, len(sequences)))
 
