@@ -189,7 +189,8 @@ def test_probabilities_of_sigmoids_and_values_of_bins(run_of: RunOf) -> None:
     run = load_run(run_of("classes", "class-balanced:form=sigmoid"))
     assert run.task is not None
     outputs = np.array([[2.0, -1.0, 0.5]], np.float32)
-    sigmoids = 1 / (1 + np.exp(-outputs.astype(float)))
+    # Outputs of 0 stand for a chance of one third each.
+    sigmoids = 1 / (1 + 2 * np.exp(-outputs.astype(float)))
     assert run.task.values(outputs) == pytest.approx(sigmoids / sigmoids.sum(), rel=1e-6)
     run = load_run(run_of("numbers", "quantized:num_bins=4"))
     labels = [float(row["label"]) for row in rows_of(TABLES["numbers"][0])]
