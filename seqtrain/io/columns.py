@@ -165,7 +165,7 @@ def _are_per_residue(table: Table, sequence: str, target: str) -> bool:
 def _are_lists_per_residue(table: Table, sequence: str, target: str) -> bool:
     """Whether labels are joined by ; and as many as the residues, as lists in a Parquet file are."""
     pairs = [(c.count(";") + 1, s) for s, c in zip(table.column(sequence), table.column(target), strict=True) if c]
-    return max(entries for entries, _ in pairs) > 1 and _are_residues(pairs)
+    return sum(entries > 1 for entries, _ in pairs) >= 0.9 * len(pairs) and _are_residues(pairs)
 
 
 def _are_residues(pairs: Sequence[tuple[int, str]]) -> bool:

@@ -118,6 +118,8 @@ def test_lists_of_labels_for_residues_are_not_taken_for_labels_of_the_whole() ->
     lists = [";".join("HEC"[i % 3] for i in range(len(text))) for text in SEQUENCES]
     with pytest.raises(InputError, match="has lists with an entry for each residue"):
         infer_task_kind(table(sequence=SEQUENCES, y=lists), Columns(sequence="sequence", targets=("y",)))
+    # Of tripeptides with a label each, or two, a third of the letters is no codon.
+    assert kind(["a;b", *(["a", "b"] * 30)][:N], [text[:3] for text in SEQUENCES]) == "multilabel"
 
 
 @pytest.mark.parametrize(
